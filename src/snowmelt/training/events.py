@@ -1,0 +1,126 @@
+"""What training tells its listeners, and nothing about who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins, or goes on after a cut (``resumed``)."""
+
+    name: str
+    epochs: int
+    steps_per_epoch: int
+    last_step: int  # the run ends after this many optimizer steps (max_steps included)
+    first_epoch: int
+    first_step: int  # optimizer steps already done
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]  # names of the parameter groups: decoder, then blocks deepest first
+    device: str
+    precision: str
+    effective_batch: int
+    parameters: int
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """The trainable set of this epoch differs from the one before, or the run begins here."""
+
+    epoch: int
+    thawed_blocks: int
+    learns: tuple[str, ...]
+    trainable_parameters: int
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """An optimizer step is done. ``losses`` is read from the device at log intervals only and else ``None``."""
+
+    step: int  # optimizer steps done so far in the run
+    epoch: int
+    step_in_epoch: int  # from 1
+    temperature: float | None
+    thawed_blocks: int
+    learning_rates: Mapping[str, float]
+    losses: Mapping[str, float] | None
+    images: int  # images seen in this step, all processes together
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """All that is logged of an epoch. Everything but ``timing`` is what a run with this seed always gives.
+
+    ``iou`` by class and ``miou`` are fractions; NaN marks a class that is in neither truth nor prediction.
+    ``agreement`` is the share of valid pixels where student and teacher predict the same class.
+    """
+
+    epoch: int
+    step: int
+    complete: bool  # False for a last epoch that max_steps cut short
+    temperature: float | None
+    thawed_blocks: int
+    learning_rates: Mapping[str, float]  # at the epoch's first step
+    train: Mapping[str, float]  # loss terms, mean over the epoch's steps
+    val: Mapping[str, float]  # loss terms, mean over the set
+    miou: float
+    iou: Mapping[str, float]
+    teacher_miou: float | None
+    agreement: float | None
+    skipped_steps: int  # steps without an update because loss or gradient was not finite
+    best: bool
+    timing: Mapping[str, float] = field(default_factory=dict)  # seconds, images_per_second, peak_memory_mb, ...
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """``reason``: all epochs done, or stopped by max_steps."""
+
+    step: int
+    best_epoch: int
+    best_miou: float
+    reason: Literal["complete", "max_steps"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for a person: ``info`` or ``warning``. Warnings are repeated in the run's summary."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+Event = RunStarted | StageStarted | StepEnded | EpochEnded | RunEnded | Message
+
+
+class Listener:
+    """Base of everything that follows a run: override what you want to hear."""
+
+    def receive(self, event: Event) -> None:
+        """Take one event. Called on rank 0 only."""
+
+    def close(self) -> None:
+        """Release files and screens; called once, also after an error."""
+
+
+class Announcer:
+    """Passes each event to every listener, in order."""
+
+    def __init__(self, listeners: list[Listener] | None = None) -> None:
+        self.listeners = listeners or []
+
+    def tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener.receive(event)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            listener.close()
