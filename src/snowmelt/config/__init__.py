@@ -1,0 +1,37 @@
+"""Settings: typed, checked on construction, read from Python, YAML, overrides or the published ten-string list."""
+
+from snowmelt.config.base import Settings
+from snowmelt.config.files import merge, read_attribute, read_overrides, read_yaml, with_values
+from snowmelt.config.settings import (
+    DataConfig,
+    DistillationConfig,
+    ExperimentConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    TaskConfig,
+    TeacherConfig,
+    TemperatureConfig,
+    ThawConfig,
+    TrainingConfig,
+)
+from snowmelt.config.ten_strings import read_ten_strings
+
+__all__ = [
+    "DataConfig",
+    "DistillationConfig",
+    "ExperimentConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "Settings",
+    "TaskConfig",
+    "TeacherConfig",
+    "TemperatureConfig",
+    "ThawConfig",
+    "TrainingConfig",
+    "merge",
+    "read_attribute",
+    "read_overrides",
+    "read_ten_strings",
+    "read_yaml",
+    "with_values",
+]

@@ -1,0 +1,122 @@
+"""Reading settings from YAML, from a Python file's attribute, and from ``a.b=c`` overrides."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from snowmelt.config.settings import ExperimentConfig
+from snowmelt.errors import SnowmeltError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, as plain data (``safe_load``: no tag can run code).
+
+    Raises:
+        SnowmeltError: the file cannot be read, is not YAML, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SnowmeltError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SnowmeltError(f"{path}: is not a UTF-8 text file; settings are YAML") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SnowmeltError(f"{path}{where}: is not valid YAML ({getattr(error, 'problem', error)})") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SnowmeltError(f"{path}: holds a {type(content).__name__}; settings are a mapping such as 'data: ...'")
+    for key in content:
+        if not isinstance(key, str):
+            raise SnowmeltError(f"{path}: the setting name {key!r} is not a text")
+    return content
+
+
+def read_attribute(spec: str) -> ExperimentConfig:
+    """The experiment that ``file.py:attribute`` names. This runs the file: give it only what you trust.
+
+    Raises:
+        SnowmeltError: no such file or attribute, or it is no :class:`ExperimentConfig`.
+    """
+    file, _, attribute = spec.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise SnowmeltError(f"{path}: no such file (asked for attribute {attribute!r} of it)")
+    module_spec = importlib.util.spec_from_file_location(f"snowmelt_config_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise SnowmeltError(f"{path}: is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except SnowmeltError as error:
+        raise SnowmeltError(f"{path}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise SnowmeltError(f"{path}: running it failed ({type(error).__name__}: {error})") from error
+    value = getattr(module, attribute, None)
+    if value is None:
+        raise SnowmeltError(f"{path}: has no attribute {attribute!r}")
+    if not isinstance(value, ExperimentConfig):
+        raise SnowmeltError(f"{path}: {attribute} is a {type(value).__name__}, not an ExperimentConfig")
+    return value if value.name else with_values(value, {"name": attribute})
+
+
+def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
+    """``config`` with nested ``values`` laid over what it sets, everything checked again.
+
+    Raises:
+        SnowmeltError: a name that does not exist or a value out of range.
+    """
+    return ExperimentConfig(**merge(config.model_dump(exclude_unset=True), values))
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both have a value, ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        # Milestones are a value, not a section: keys of two schedules must not mix.
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "milestones":
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def read_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """Nested values out of ``a.b=c`` strings; ``c`` is read as YAML, so numbers, lists and ``null`` work.
+
+    Raises:
+        SnowmeltError: a string without ``=`` or with an unreadable value.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        path, separator, text = pair.partition("=")
+        keys = path.strip().split(".")
+        if not separator or not all(keys):
+            raise SnowmeltError(f"--set {pair}: write it as name=value, for example --set thaw.start=5")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise SnowmeltError(f"--set {pair}: the value {text!r} is not valid YAML") from None
+        for key in reversed(keys):
+            value = {key: value}
+        values = merge(values, _numbers(value))
+    return values
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` as text; whoever writes it means the number."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, str) and "e" in value.lower():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

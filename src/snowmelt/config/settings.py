@@ -1,0 +1,272 @@
+"""Typed settings: one class per concern, one sentence per field. docs/settings.md has the reason for each default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from snowmelt.config.base import Settings
+from snowmelt.config.ten_strings import read_ten_strings
+from snowmelt.errors import SnowmeltError
+from snowmelt.schedules import (
+    LearningRateKind,
+    LearningRateSchedule,
+    TemperatureKind,
+    TemperatureSchedule,
+    ThawSchedule,
+)
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DataConfig(Settings):
+    """Where images and masks come from and how they reach the network."""
+
+    source: str = "scenes"
+    """``scenes[:N]``, ``scenes-parts[:N]``, a folder, or ``coco:IMAGES:JSON[:category,...]``."""
+    val: str | None = None
+    """A second SPEC for validation; without it the source's own ``val`` part, or a split by ``val_fraction``."""
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the images that validate, where the source has no validation part of its own."""
+    image_folder: str = "images"
+    """Name of the images' folder inside a folder source."""
+    mask_folder: str = "masks"
+    """Name of the masks' folder inside a folder source."""
+    classes: list[str] | None = None
+    """Class names by id, background first; without it ``classes.txt`` or the ids found in the masks."""
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    """Side of the square that the networks see, in pixels; without it 128 for ``scenes`` and 256 for files."""
+    augmentation: Literal["none", "light", "heavy"] = "light"
+    """Random changes of the training images."""
+    limit: Count | None = None
+    """Use only the first N training images of a seeded order: what would less data give?"""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that load images; without it one per spare core, at most 8."""
+
+
+class NetworkConfig(Settings):
+    """A segmentation network of segmentation-models-pytorch."""
+
+    architecture: str = "unet"
+    """Name of the architecture."""
+    encoder: str = "timm-efficientnet-b0"
+    """Name of the encoder; ``timm-efficientnet-*`` and ``tu-*`` have different parameter names."""
+    weights: str = "auto"
+    """Encoder weights: ``imagenet``, ``none``, a .safetensors or .pth file, or ``auto``."""
+    depth: Annotated[int, Field(ge=3, le=5)] = 5
+    """Number of encoder stages in use."""
+    decoder_channels: list[Count] | None = None
+    """Channels of the decoder's stages, deepest first; without it the architecture's own."""
+
+
+class TeacherConfig(Settings):
+    """Who teaches, and how it is trained where it has to be."""
+
+    source: str = "auto"
+    """``auto`` (trained on the same data when missing, then reused), ``none``, a run folder or a weights file."""
+    network: NetworkConfig = NetworkConfig(encoder="timm-efficientnet-b3")
+    """The teacher's network."""
+    epochs: Count | None = None
+    """Most epochs of its training; without it as many as the student's."""
+    patience: Count = 10
+    """Its training ends early after so many epochs without a better score."""
+    lr_scale: Positive = 0.1
+    """Learning rate of its encoder as a share of its decoder's; the whole encoder learns from epoch 0."""
+
+
+class DistillationConfig(Settings):
+    """How much the student listens to the teacher, and through which losses."""
+
+    enabled: bool = True
+    """Off: no teacher, plain training."""
+    alpha: Share = 0.5
+    """Share of the distillation losses in the total: (1 - alpha) task + alpha distill."""
+    kl_weight: Weight = 1.0
+    """Weight of the temperature-softened KL divergence inside the distillation loss."""
+    mse_weight: Weight = 0.0
+    """Weight of the mean squared difference of the logits inside the distillation loss."""
+    feature_match_layers: list[Any] = []
+    """The published ten-string list; read once, into ``temperature`` and ``thaw``."""
+
+    @field_validator("feature_match_layers")
+    @classmethod
+    def _well_formed(cls, value: list[Any]) -> list[Any]:
+        read_ten_strings(value)
+        return value
+
+
+class TemperatureConfig(Settings):
+    """The distillation temperature over the epochs."""
+
+    kind: TemperatureKind = "cosine"
+    """``constant``, ``linear``, ``cosine``, ``exponential`` or ``piecewise``."""
+    initial: float = 4.0
+    """Temperature in the first epoch."""
+    final: float = 1.0
+    """Temperature in the last epoch."""
+    milestones: dict[int, float] = {}
+    """Epoch to temperature, for ``piecewise``."""
+
+    @model_validator(mode="after")
+    def _in_range(self) -> TemperatureConfig:
+        self.schedule()
+        return self
+
+    def schedule(self) -> TemperatureSchedule:
+        """The schedule that these settings describe."""
+        return TemperatureSchedule(self.kind, self.initial, self.final, self.milestones)
+
+
+class ThawConfig(Settings):
+    """When the encoder's blocks begin to learn."""
+
+    progressive: bool = True
+    """Off: the whole encoder learns from epoch 0, still at ``lr_scale``."""
+    start: int = 10
+    """Epoch in which the deepest block thaws."""
+    every: int = 5
+    """Epochs from one block to the next."""
+    lr_scale: float = 0.1
+    """Learning rate of the encoder as a share of the decoder's."""
+    most: int | None = None
+    """Thaw at most so many blocks; without it all."""
+
+    @model_validator(mode="after")
+    def _in_range(self) -> ThawConfig:
+        self.schedule()
+        return self
+
+    def schedule(self) -> ThawSchedule:
+        """The schedule that these settings describe."""
+        return ThawSchedule(self.start, self.every, self.lr_scale, self.most, self.progressive)
+
+
+class OptimizerConfig(Settings):
+    """AdamW and the schedule of its learning rate."""
+
+    lr: Positive = 1e-3
+    """Learning rate of the decoder and the head at the schedule's height."""
+    weight_decay: Weight = 1e-2
+    """Decoupled weight decay, for every group."""
+    schedule: LearningRateKind = "trapezoid"
+    """``trapezoid``, ``constant``, ``cosine`` or ``poly``."""
+    warmup: float = 1.0
+    """Epochs of linear warm-up (at most a tenth of the run)."""
+    cooldown: float = 0.2
+    """Share of the run in which a trapezoid falls."""
+    floor: float = 0.01
+    """Last factor of a falling schedule."""
+    clip_norm: Positive | None = 1.0
+    """Gradients of all that learns are scaled down to this norm; ``null`` leaves them."""
+
+    @model_validator(mode="after")
+    def _in_range(self) -> OptimizerConfig:
+        self.rate_schedule()
+        return self
+
+    def rate_schedule(self) -> LearningRateSchedule:
+        """The schedule that these settings describe."""
+        return LearningRateSchedule(self.schedule, self.warmup, self.cooldown, self.floor)
+
+
+class TaskConfig(Settings):
+    """The loss against the true masks."""
+
+    ce_weight: Weight = 1.0
+    """Weight of the (binary) cross-entropy."""
+    dice_weight: Weight = 1.0
+    """Weight of the soft Dice loss, per image."""
+    class_weights: list[Weight] | None = None
+    """Weight of each class in the cross-entropy, background first."""
+
+
+class TrainingConfig(Settings):
+    """The loop: how long, how large, on what."""
+
+    epochs: Count = 50
+    """Passes over the training images."""
+    batch_size: Count = 4
+    """Images per forward pass and process."""
+    accumulate: Count = 1
+    """Forward passes per optimizer step; the effective batch is batch_size x accumulate x processes."""
+    max_steps: Count | None = None
+    """End after so many optimizer steps, counted over the whole run."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """Arithmetic of the networks; losses are always float32."""
+    calibration_batches: Annotated[int, Field(ge=0)] = 32
+    """Batches that give a randomly initialised, frozen encoder its norm statistics."""
+    checkpoint_every: Count | None = None
+    """Also save after so many steps inside an epoch; the end of each epoch is always saved."""
+    log_every: Count = 20
+    """Steps between two readings of the losses."""
+    max_skipped: Count = 20
+    """Stop after so many steps in a row whose loss or gradient is not finite."""
+    compile: bool = False
+    """Compile the student, anew at every thaw."""
+    threads: Count | None = None
+    """Threads of the arithmetic on the CPU; without it PyTorch decides."""
+
+
+class ExperimentConfig(Settings):
+    """A whole experiment. Every part has its defaults; name only what differs."""
+
+    name: str = ""
+    """Name of the experiment and of its run folder."""
+    description: str = ""
+    """What it is for, in one line."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of order, augmentation and initial weights."""
+    output: Path = Path("experiments")
+    """Folder in which run folders lie."""
+    schedule_by_size: bool = False
+    """Choose the thaw by the number of training images (small, medium, large)."""
+    data: DataConfig = DataConfig()
+    student: NetworkConfig = NetworkConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    temperature: TemperatureConfig = TemperatureConfig()
+    thaw: ThawConfig = ThawConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    task: TaskConfig = TaskConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_ten_strings(cls, values: Any) -> Any:
+        """Move the published list out of ``distillation`` into the two typed settings."""
+        if not isinstance(values, dict) or "distillation" not in values:
+            return values
+        distillation = values["distillation"]
+        if isinstance(distillation, DistillationConfig):
+            distillation = distillation.model_dump(exclude_unset=True)
+        strings = distillation.get("feature_match_layers") if isinstance(distillation, dict) else None
+        if not strings:
+            return values
+        expanded = read_ten_strings(strings)
+        for key in expanded:
+            if key in values:
+                raise SnowmeltError(f"feature_match_layers and {key} are both given; keep one of them")
+        rest = {key: value for key, value in distillation.items() if key != "feature_match_layers"}
+        return {**values, **expanded, "distillation": rest}
+
+    @model_validator(mode="after")
+    def _has_losses(self) -> ExperimentConfig:
+        """Weights that leave nothing to learn from are a mistake of whoever gave them."""
+        distillation = self.distillation
+        if self.distills and distillation.alpha > 0 and distillation.kl_weight + distillation.mse_weight == 0:
+            raise SnowmeltError("distillation: kl_weight and mse_weight are both 0; set one, or enabled to false")
+        if self.task.ce_weight + self.task.dice_weight == 0:
+            raise SnowmeltError("task: ce_weight and dice_weight are both 0; set one of them")
+        return self
+
+    @property
+    def distills(self) -> bool:
+        """Whether a teacher takes part."""
+        return self.distillation.enabled and self.teacher.source != "none"
