@@ -1,0 +1,96 @@
+"""What pulls the student towards its teacher: pure functions of two logit maps.
+
+Reference: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015 (temperature, T^2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.losses.pixels import Divisor, check_valid, keep_valid, mean_over
+from snowmelt.losses.precision import loss_dtype, without_autocast
+
+
+def distillation_kl(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float = 4.0,
+    valid: Tensor | None = None,
+    divisor: Divisor = None,
+) -> Tensor:
+    """T^2 KL(teacher || student) between distributions softened by ``temperature``, averaged over valid
+    pixels.
+
+    One channel is the logit of a Bernoulli variable per pixel, several channels are a categorical one over
+    dim 1; two channels (0, z) give what one channel z gives. T^2 keeps the size of the gradient when T
+    changes.
+
+    The teacher is a target: no gradient reaches it. Pixels that are not valid influence neither value nor
+    gradient, whatever they hold; NaN or infinity in a valid pixel makes the result non-finite.
+
+    Shape: logits (B, C, H, W), ``valid`` (B, H, W) bool or None for all pixels; returns a scalar of float32,
+    or float64 where an input is float64. No valid pixel gives 0.
+    Errors: SnowmeltError for other shapes, or a temperature that is not positive and finite.
+    """
+    _check_logits(student_logits, teacher_logits)
+    check_valid(valid, student_logits)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise SnowmeltError(f"temperature must be positive and finite, but is {temperature}")
+    with without_autocast(student_logits.device):
+        dtype = loss_dtype(student_logits, teacher_logits)
+        student = keep_valid(student_logits.to(dtype), valid) / temperature
+        teacher = keep_valid(teacher_logits.detach().to(dtype), valid) / temperature
+        # Ignored pixels are 0 in both maps: two equal distributions, a divergence of exactly 0.
+        divergence = _bernoulli_kl if student.shape[1] == 1 else _categorical_kl
+        total = divergence(student, teacher).sum() * temperature**2
+        return mean_over(total, _count(valid, student), divisor)
+
+
+def logit_mse(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    valid: Tensor | None = None,
+    divisor: Divisor = None,
+) -> Tensor:
+    """Squared difference of the logits, averaged over channels and valid pixels; knows no temperature.
+
+    Shape, gradient, valid pixels and errors as in ``distillation_kl``. ``divisor`` counts pixels, not pixels
+    times channels. Reference: Ba, Caruana, "Do Deep Nets Really Need to be Deep?", 2014.
+    """
+    _check_logits(student_logits, teacher_logits)
+    check_valid(valid, student_logits)
+    with without_autocast(student_logits.device):
+        dtype = loss_dtype(student_logits, teacher_logits)
+        student = keep_valid(student_logits.to(dtype), valid)
+        teacher = keep_valid(teacher_logits.detach().to(dtype), valid)
+        total = (student - teacher).square().mean(dim=1).sum()
+        return mean_over(total, _count(valid, student), divisor)
+
+
+def _bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    on = torch.sigmoid(teacher) * (F.logsigmoid(teacher) - F.logsigmoid(student))
+    off = torch.sigmoid(-teacher) * (F.logsigmoid(-teacher) - F.logsigmoid(-student))
+    return on + off  # (B, 1, H, W)
+
+
+def _categorical_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    student_log = F.log_softmax(student, dim=1)
+    teacher_log = F.log_softmax(teacher, dim=1)
+    return (teacher_log.exp() * (teacher_log - student_log)).sum(dim=1)  # (B, H, W)
+
+
+def _count(valid: Tensor | None, logits: Tensor) -> int | Tensor:
+    return logits.shape[0] * logits.shape[2] * logits.shape[3] if valid is None else valid.sum()
+
+
+def _check_logits(student: Tensor, teacher: Tensor) -> None:
+    if student.ndim != 4 or student.shape[1] < 1 or student.shape != teacher.shape:
+        raise SnowmeltError(
+            "student and teacher logits must both be (B, C, H, W) of one shape, "
+            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )

@@ -1,0 +1,49 @@
+"""Which pixels count in a loss, and the mean over them."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from snowmelt.errors import SnowmeltError
+
+Divisor: TypeAlias = int | float | Tensor | None
+"""What a sum is divided by. None means the call's own count. Micro-batches and processes that share one
+effective batch pass the count of the whole, so that their losses add up to that of the undivided batch. A
+tensor stays on its device: nothing here waits for the accelerator."""
+
+
+def keep_valid(values: Tensor, valid: Tensor | None) -> Tensor:
+    """``values`` (B, C, H, W) with 0 in pixels where ``valid`` (B, H, W) is False.
+
+    The selection comes before any arithmetic, not after: zeroing a loss afterwards still lets a NaN into the
+    gradient, as 0 * NaN is NaN in the backward pass.
+    """
+    if valid is None:
+        return values
+    return torch.where(valid.unsqueeze(1), values, torch.zeros((), dtype=values.dtype, device=values.device))
+
+
+def mean_over(total: Tensor, own_count: int | Tensor, divisor: Divisor) -> Tensor:
+    """``total`` divided by ``divisor``, or by ``own_count`` where that is None; a count of 0 divides by 1.
+
+    A sum over no pixel is 0 and stays connected to the logits, so an all-ignored batch gives a zero gradient.
+    """
+    count = own_count if divisor is None else divisor
+    if isinstance(count, Tensor):
+        return total / torch.where(count == 0, torch.ones_like(count), count).to(total)
+    return total / (count or 1)
+
+
+def check_valid(valid: Tensor | None, logits: Tensor) -> None:
+    """Raises SnowmeltError unless ``valid`` is a boolean (B, H, W) mask of ``logits`` (B, C, H, W)."""
+    if valid is None:
+        return
+    expected = (logits.shape[0], *logits.shape[2:])
+    if valid.dtype != torch.bool or tuple(valid.shape) != expected:
+        raise SnowmeltError(
+            f"valid must be a bool mask of shape {expected} for logits of shape {tuple(logits.shape)}, "
+            f"but is {valid.dtype} of shape {tuple(valid.shape)}"
+        )

@@ -1,0 +1,23 @@
+"""Every loss is computed in float32 (or the caller's float64), whatever autocast says around it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which autocast is off for this kind of device (cpu, cuda, mps, ...)."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device_type=device.type, enabled=False)
+    return nullcontext()
+
+
+def loss_dtype(*tensors: Tensor) -> torch.dtype:
+    """float32 for half, bfloat16 and float32 inputs; float64 as soon as one input is float64."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype

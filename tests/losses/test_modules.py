@@ -1,0 +1,32 @@
+"""The modules say what the functions say, and hold nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from snowmelt.losses import (
+    DistillationKL,
+    LogitMSE,
+    SegmentationLoss,
+    cross_entropy,
+    dice,
+    distillation_kl,
+    logit_mse,
+)
+
+
+def test_modules_equal_their_functions() -> None:
+    student, teacher = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.zeros(2, 4, 4, dtype=torch.uint8)
+    target[0, 0], target[1, 1] = 255, 2
+    valid = target != 255
+    kl = DistillationKL(temperature=4.0)
+    kl.temperature = 2.0
+    assert torch.equal(kl(student, teacher, valid), distillation_kl(student, teacher, 2.0, valid))
+    assert torch.equal(LogitMSE()(student, teacher, valid), logit_mse(student, teacher, valid))
+    task = SegmentationLoss(2.0, 0.5, class_weights=(1.0, 2.0, 3.0))
+    expected = 2 * cross_entropy(student, target, class_weights=(1.0, 2.0, 3.0)) + 0.5 * dice(student, target)
+    assert torch.allclose(task(student, target), expected)
+    assert not task.state_dict() and not list(task.parameters())
+    only_dice = SegmentationLoss(ce_weight=0.0)
+    assert torch.equal(only_dice(student, target), dice(student, target))
