@@ -38,7 +38,9 @@ def main() -> None:
             sys.exit("requirements.lock and the constraints in pyproject.toml disagree; run `make lock`")
         return
 
-    unpinned = with_pins(with_pins(PROJECT.read_text(), "constraint-dependencies", []), "build-constraint-dependencies", [])
+    unpinned = with_pins(
+        with_pins(PROJECT.read_text(), "constraint-dependencies", []), "build-constraint-dependencies", []
+    )
     locked = export(unpinned)
     pinned = with_pins(unpinned, "constraint-dependencies", versions(locked))
     pinned = with_pins(pinned, "build-constraint-dependencies", versions(compile_pins(build_requirements(unpinned))))
