@@ -1,0 +1,198 @@
+"""From a data SPEC, one short string, to the sources for training, validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snowmelt.data.coco import CocoSource
+from snowmelt.data.folders import open_folder
+from snowmelt.data.samples import Source, SubsetSource
+from snowmelt.data.scenes import ScenesSource
+from snowmelt.errors import SnowmeltError
+
+DEFAULT_SCENES = 400
+_FORMS = "scenes[:N], scenes-parts[:N], a folder with images/ and masks/, or coco:IMAGES:JSON[:category,...]"
+_FEWEST_SCENES = 4  # to validate on
+
+
+@dataclass(frozen=True)
+class ScenesSpec:
+    count: int
+    variant: str  # a key of scenes.VARIANTS
+
+
+@dataclass(frozen=True)
+class FolderSpec:
+    path: Path
+
+
+@dataclass(frozen=True)
+class CocoSpec:
+    images: Path
+    json: Path
+    categories: tuple[str, ...]
+
+
+Spec = ScenesSpec | FolderSpec | CocoSpec
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What to train, validate and (where the data has it) test on; ``note`` says in one line how they were split."""
+
+    train: Source
+    val: Source
+    test: Source | None
+    note: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    def check(self) -> None:
+        """Read every item of every split once; raises ``SnowmeltError`` naming the first bad file."""
+        checked: list[Source] = []
+        for source in (self.train, self.val, self.test):
+            whole = source.source if isinstance(source, SubsetSource) else source
+            if whole is not None and not any(whole is other for other in checked):
+                whole.check()
+                checked.append(whole)
+
+
+def parse_spec(text: str) -> Spec:
+    """What a SPEC asks for; touches the disk only to see whether a folder exists.
+
+    Raises ``SnowmeltError``, with the known forms, for anything that is none of them.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in {"scenes", "scenes-parts"}:
+        if rest and not (rest.isascii() and rest.isdigit() and int(rest) > 0):
+            raise SnowmeltError(f"data {text!r}: {rest!r} is no number of scenes; write {kind}:200")
+        return ScenesSpec(int(rest) if rest else DEFAULT_SCENES, "parts" if kind == "scenes-parts" else "binary")
+    if kind == "coco":
+        parts = rest.split(":", 2)
+        if len(parts) < 2 or not parts[0] or not parts[1]:
+            raise SnowmeltError(f"data {text!r}: COCO data is written coco:IMAGES:JSON[:category,...]")
+        categories = tuple(name.strip() for name in parts[2].split(",")) if len(parts) == 3 and parts[2] else ()
+        if "" in categories:
+            raise SnowmeltError(f"data {text!r}: a category between the commas is empty")
+        return CocoSpec(Path(parts[0]).expanduser(), Path(parts[1]).expanduser(), categories)
+    path = Path(text).expanduser()
+    if not text or not path.is_dir():
+        raise SnowmeltError(f"data {text!r}: no such folder; data is given as {_FORMS}")
+    return FolderSpec(path)
+
+
+def open_splits(
+    spec: str,
+    *,
+    val: str | None = None,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    image_size: int = 128,
+    image_folder: str = "images",
+    mask_folder: str = "masks",
+    classes: Sequence[str] | None = None,
+) -> Splits:
+    """Training, validation and test sources of ``spec``.
+
+    Validation is the second SPEC ``val`` if given, else the folder's own ``val``, else ``val_fraction`` of the images,
+    chosen by a hash of (seed, name): the same choice on every machine, and nearly the same when images are added.
+    Embedded scenes are drawn at ``image_size``; theirs are ``val_fraction`` more scenes of the same seed, and as many
+    again for the test. ``classes`` names the ids of a folder's masks; other sources must have just these names.
+
+    Raises ``SnowmeltError`` for a SPEC, a folder or a file that is wrong, and for classes that differ between splits.
+    """
+    if not 0 < val_fraction < 1:
+        raise SnowmeltError(f"val_fraction {val_fraction}: it must lie between 0 and 1")
+    names = tuple(classes) if classes is not None else None
+    opener = _Opener(seed, image_size, image_folder, mask_folder, names, val_fraction)
+    found = opener.open(parse_spec(spec), default_classes=None)
+    train, test = found["train"], found.get("test")
+    if val is not None:
+        second = opener.open(parse_spec(val), default_classes=train.classes)
+        chosen = "val" if "val" in second else "train"
+        validation = second[chosen]
+        note = f"validation: {len(validation)} images of {val}"
+    elif "val" in found:
+        validation = found["val"]
+        note = f"validation: {validation.describe()}"
+    else:
+        train, validation = split_by_name(train, val_fraction, seed)
+        note = (
+            f"validation: {len(validation)} of {len(train) + len(validation)} images (fraction {val_fraction:g}), set "
+            f"apart by name and seed {seed}; the other {len(train)} are trained on"
+        )
+    for other in (validation, test):
+        if other is not None:
+            _same_classes(train, other, names)
+    note += f"; test: {len(test)} images" if test is not None else "; no test set"
+    return Splits(train, validation, test, note)
+
+
+def split_by_name(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:
+    """(rest, chosen): the ``fraction`` of items whose hash of (seed, name) comes first, at least one on each side."""
+    count = len(source)
+    if count < 2:
+        raise SnowmeltError(f"{source.describe()}: too few images to set some apart for validation; give more, or val")
+    hashes = [hashlib.sha256(f"{seed}:{source.name(index)}".encode(errors="surrogateescape")) for index in range(count)]
+    ranked = sorted(range(count), key=lambda index: hashes[index].digest())
+    chosen = set(ranked[: min(count - 1, max(1, round(count * fraction)))])
+    rest = [index for index in range(count) if index not in chosen]
+    return SubsetSource(source, rest), SubsetSource(source, sorted(chosen))
+
+
+@dataclass(frozen=True)
+class _Opener:
+    seed: int
+    image_size: int
+    image_folder: str
+    mask_folder: str
+    classes: tuple[str, ...] | None
+    val_fraction: float
+
+    def open(self, spec: Spec, default_classes: tuple[str, ...] | None) -> dict[str, Source]:
+        """Sources by split name; there is always "train"."""
+        if isinstance(spec, FolderSpec):
+            folders = open_folder(
+                spec.path,
+                image_folder=self.image_folder,
+                mask_folder=self.mask_folder,
+                classes=self.classes,
+                default_classes=default_classes,
+            )
+            return dict(folders)
+        sources: dict[str, Source]
+        if isinstance(spec, CocoSpec):
+            sources = {"train": CocoSource(spec.images, spec.json, spec.categories)}
+        else:
+            sources = self._scenes(spec)
+        found = sources["train"].classes
+        if self.classes is not None and found != self.classes:
+            raise SnowmeltError(
+                f"classes {', '.join(self.classes)} were asked for, but the data has {', '.join(found)}; only a "
+                "folder's classes can be named freely"
+            )
+        return sources
+
+    def _scenes(self, spec: ScenesSpec) -> dict[str, Source]:
+        """Train, val and test from consecutive numbers of one seed, so that none shares a scene with another."""
+        held_out = max(_FEWEST_SCENES, round(spec.count * self.val_fraction))
+        counts = {"train": spec.count, "val": held_out, "test": held_out}
+        firsts = {"train": 0, "val": spec.count, "test": spec.count + held_out}
+        return {
+            split: ScenesSource(count, self.seed, self.image_size, spec.variant, first=firsts[split])
+            for split, count in counts.items()
+        }
+
+
+def _same_classes(train: Source, other: Source, asked: tuple[str, ...] | None) -> None:
+    if train.classes != other.classes:
+        hint = "" if asked else "; name the classes of a folder (classes) or the categories of a COCO file"
+        raise SnowmeltError(
+            f"training has the classes {', '.join(train.classes)}, but {', '.join(other.classes)} stand in "
+            f"{other.describe()}{hint}"
+        )
