@@ -1,0 +1,16 @@
+"""Evaluation: scores from one confusion matrix, and pictures of predictions."""
+
+from snowmelt.evaluation.metrics import Agreement, ConfusionMatrix, mean_iou, predict_classes
+from snowmelt.evaluation.overlays import class_colors, color_mask, error_map, overlay_mask, prediction_panel
+
+__all__ = [
+    "Agreement",
+    "ConfusionMatrix",
+    "class_colors",
+    "color_mask",
+    "error_map",
+    "mean_iou",
+    "overlay_mask",
+    "predict_classes",
+    "prediction_panel",
+]
