@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread per process, so that workers running side by side do not fight for cores."""
+"""Shared by all tests: one thread per process, no network, and no clock that decides whether a test passes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import socket
+from typing import Any
+
+import hypothesis
 import torch
 
 torch.set_num_threads(1)
+
+# Examples take as long as the machine is busy; what is slow there is not wrong.
+hypothesis.settings.register_profile(
+    "snowmelt", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.register_profile("snowmelt-ci", hypothesis.settings.get_profile("snowmelt"), derandomize=True)
+hypothesis.settings.load_profile("snowmelt-ci" if os.environ.get("CI") else "snowmelt")
+
+_connect = socket.socket.connect
+
+
+def _connect_locally(self: socket.socket, address: Any) -> None:
+    """Refuse what leaves the machine, so that a test does the same with and without a network."""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"tests have no network, but something asked for {address[0]}")
+    _connect(self, address)
+
+
+socket.socket.connect = _connect_locally  # type: ignore[method-assign]
