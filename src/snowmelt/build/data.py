@@ -1,0 +1,99 @@
+"""Sources and batches from settings, and the choices that wait for the data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.data import EvaluationDataset, Source, Splits, SubsetSource, build_evaluation_transform, evaluation_loader, open_splits
+from snowmelt.training import Engine
+
+SCENES_SIZE = 128
+FILES_SIZE = 256
+
+
+def is_scenes(config: ExperimentConfig) -> bool:
+    """Whether the data are the embedded scenes."""
+    return config.data.source.split(":")[0] in ("scenes", "scenes-parts")
+
+
+def open_data(config: ExperimentConfig) -> Splits:
+    """The training, validation and test sources that the settings name."""
+    data = config.data
+    splits = open_splits(
+        data.source,
+        val=data.val,
+        val_fraction=data.val_fraction,
+        seed=config.seed,
+        image_size=data.image_size or SCENES_SIZE,
+        image_folder=data.image_folder,
+        mask_folder=data.mask_folder,
+        classes=None if data.classes is None else tuple(data.classes),
+    )
+    if data.limit is None or data.limit >= len(splits.train):
+        return splits
+    order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    return replace(splits, train=SubsetSource(splits.train, order[: data.limit]))
+
+
+def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, list[str]]:
+    """The settings with every open choice made, and a line for each choice that a person should know.
+
+    Args:
+        images: number of training images.
+    """
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    if config.data.image_size is None:
+        values["data"] = {"image_size": SCENES_SIZE if is_scenes(config) else FILES_SIZE}
+    if config.teacher.epochs is None:
+        values["teacher"] = {"epochs": config.training.epochs}
+    if config.schedule_by_size:
+        name, thaw = thaw_for_size(images)
+        given = config.thaw.model_dump(exclude_unset=True)
+        values["thaw"] = {**thaw, **given}
+        notes.append(
+            f"auto: {images} training images, so the {name} thaw: first block at epoch {values['thaw']['start']}, "
+            f"one more every {values['thaw']['every']}, encoder rate x {values['thaw']['lr_scale']}"
+        )
+    return with_values(config, values), notes
+
+
+def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:
+    """The published advice: small sets thaw later and slower with a smaller encoder rate, large ones early."""
+    if images < 1000:
+        return "small_data", {"start": 20, "every": 10, "lr_scale": 0.01}
+    if images <= 10000:
+        return "medium_data", {"start": 10, "every": 5, "lr_scale": 0.1}
+    return "large_data", {"start": 5, "every": 3, "lr_scale": 0.3}
+
+
+def output_channels(classes: tuple[str, ...]) -> int:
+    """One logit for two classes, else one per class."""
+    return 1 if len(classes) == 2 else len(classes)
+
+
+def worker_count(config: ExperimentConfig) -> int:
+    """Loading processes: as set, else one per spare core, at most 8.
+
+    On a small machine the arithmetic uses every core, and a single loading process keeps it fed.
+    """
+    if config.data.workers is not None:
+        return config.data.workers
+    return max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+def make_evaluation_batches(config: ExperimentConfig, source: Source, engine: Engine) -> Any:
+    """Batches of a whole set in order, without augmentation."""
+    size = config.data.image_size or FILES_SIZE
+    return evaluation_loader(
+        EvaluationDataset(source, build_evaluation_transform(size)),
+        batch_size=max(8, config.training.batch_size),
+        workers=worker_count(config),
+        rank=engine.rank,
+        world_size=engine.world_size,
+    )

@@ -1,0 +1,56 @@
+"""What makes a run, a teacher or a data set the same one again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from snowmelt.config import ExperimentConfig
+from snowmelt.data import Splits
+
+# What may differ when a run goes on: where and how it is computed, not what it computes.
+FREE_ON_RESUME = (
+    "name",
+    "description",
+    "output",
+    "data.workers",
+    "training.max_steps",
+    "training.device",
+    "training.threads",
+    "training.log_every",
+    "training.max_skipped",
+    "training.compile",
+)
+
+
+def identity_of(config: ExperimentConfig) -> dict[str, Any]:
+    """What decides a run's result, by dotted path of each setting."""
+    flat = flatten(config.model_dump(mode="json"))
+    if not config.distills:
+        flat = {key: value for key, value in flat.items() if not key.startswith(("teacher.", "temperature."))}
+    return {key: value for key, value in flat.items() if key not in FREE_ON_RESUME}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Eight characters that change when any value does."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def data_digest(splits: Splits) -> str:
+    """Eight characters that tell one data set from another: the names of all items and the classes."""
+    parts = [splits.train, splits.val]
+    names = [[part.name(index) for index in range(len(part))] for part in parts]
+    return digest_of({"classes": splits.train.classes, "names": names})

@@ -1,0 +1,99 @@
+"""Networks from settings and from weights files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snowmelt.config import NetworkConfig
+from snowmelt.errors import SnowmeltError
+from snowmelt.models import (
+    Normalisation,
+    WeightsReport,
+    build_network,
+    load_encoder_weights,
+    load_weights,
+    normalisation_of,
+    normalise,
+)
+
+
+@dataclass(frozen=True)
+class BuiltNetwork:
+    """A network with what one has to know to use it."""
+
+    network: nn.Module
+    normalisation: Normalisation
+    weights: WeightsReport
+    description: Mapping[str, Any]  # enough to build it again; goes into the weights' metadata
+
+
+def make_network(settings: NetworkConfig, channels: int, seed: int, with_weights: bool = True) -> BuiltNetwork:
+    """Build a network with the encoder weights that its settings name.
+
+    Args:
+        with_weights: ``False`` leaves it random, for a plan or because a checkpoint follows.
+    """
+    torch.manual_seed(seed)
+    network = build_network(
+        settings.architecture,
+        settings.encoder,
+        channels,
+        encoder_depth=settings.depth,
+        decoder_channels=settings.decoder_channels,
+    )
+    report = load_encoder_weights(network, settings.encoder, settings.weights if with_weights else "none")
+    description = {**settings.model_dump(exclude={"weights"}), "out_channels": channels}
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
+
+
+def make_input(normalisation: Normalisation) -> Callable[[Tensor], Tensor]:
+    """uint8 images -> what the network takes, in the memory format that convolutions like."""
+
+    def prepare(images: Tensor) -> Tensor:
+        return normalise(images, normalisation).contiguous(memory_format=torch.channels_last)
+
+    return prepare
+
+
+def load_network(path: Path, fallback: NetworkConfig, channels: int) -> BuiltNetwork:
+    """A trained network from a weights file: as its metadata describes it, else as ``fallback`` does.
+
+    Raises:
+        SnowmeltError: the file is no weights file, or its tensors do not fit the network (the first are named).
+    """
+    state, metadata = load_weights(path)
+    settings, described = fallback, metadata.get("network")
+    if isinstance(described, dict):
+        settings = NetworkConfig(**{key: value for key, value in described.items() if key != "out_channels"})
+        if described.get("out_channels") != channels:
+            raise SnowmeltError(
+                f"{path}: gives {described.get('out_channels')} channel(s), but this data needs {channels}; "
+                "use a network trained on the same classes"
+            )
+    built = make_network(settings, channels, seed=0, with_weights=False)
+    missing = sorted(built.network.state_dict().keys() - state.keys())
+    unexpected = sorted(state.keys() - built.network.state_dict().keys())
+    shapes = [
+        key
+        for key, value in built.network.state_dict().items()
+        if key in state and state[key].shape != value.shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise SnowmeltError(
+            f"{path}: does not fit {settings.architecture} with {settings.encoder}: tensors {'; '.join(problems)}; "
+            "set teacher.network to the network that the file holds"
+        )
+    built.network.load_state_dict(state)
+    return built

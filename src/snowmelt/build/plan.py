@@ -1,0 +1,33 @@
+"""The plan of an experiment, before any data is read."""
+
+from __future__ import annotations
+
+from snowmelt.build.networks import make_network
+from snowmelt.config import ExperimentConfig
+from snowmelt.models import Thaw
+from snowmelt.schedules import Plan, Schedules, make_plan
+
+
+def make_schedules(config: ExperimentConfig, blocks: tuple[str, ...]) -> Schedules:
+    """The run's schedules over the student's blocks."""
+    return Schedules(
+        epochs=config.training.epochs,
+        base_lr=config.optimizer.lr,
+        blocks=blocks,
+        thaw=config.thaw.schedule(),
+        learning_rate=config.optimizer.rate_schedule(),
+        temperature=config.temperature.schedule() if config.distills else None,
+    )
+
+
+def make_plan_of(config: ExperimentConfig, channels: int = 1) -> Plan:
+    """The plan of an experiment, from its settings and the student's blocks alone."""
+    built = make_network(config.student, channels, config.seed, with_weights=False)
+    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
+    return make_plan(make_schedules(config, thaw.blocks), parameter_counts(thaw))
+
+
+def parameter_counts(thaw: Thaw) -> dict[str, int]:
+    """Parameters of every optimizer group by name."""
+    groups = thaw.param_groups(lr=1.0, weight_decay=0.0)
+    return {group["name"]: sum(parameter.numel() for parameter in group["params"]) for group in groups}

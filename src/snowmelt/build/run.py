@@ -1,0 +1,165 @@
+"""All the parts of a training run."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from torch.optim import AdamW
+
+from snowmelt._version import __version__
+from snowmelt.build.data import FILES_SIZE, make_evaluation_batches, output_channels, worker_count
+from snowmelt.build.identity import identity_of
+from snowmelt.build.networks import BuiltNetwork, make_input, make_network
+from snowmelt.build.plan import make_schedules
+from snowmelt.config import ExperimentConfig
+from snowmelt.data import AugmentedDataset, Source, Splits, StepSampler, build_transform, training_loader
+from snowmelt.errors import SnowmeltError
+from snowmelt.losses import Objective
+from snowmelt.models import Normalisation, Thaw, calibrate_norms
+from snowmelt.teachers import NetworkTeacher
+from snowmelt.training import Announcer, Checkpoints, Engine, LoopOptions, Scorer, TrainingRun
+
+
+def make_objective(config: ExperimentConfig, classes: tuple[str, ...]) -> Objective:
+    """The losses with their weights."""
+    weights = config.task.class_weights
+    if weights is not None and len(weights) != len(classes):
+        raise SnowmeltError(
+            f"task.class_weights has {len(weights)} numbers, but the data has {len(classes)} classes "
+            f"({', '.join(classes)}); give one weight per class"
+        )
+    return Objective(
+        alpha=config.distillation.alpha,
+        ce_weight=config.task.ce_weight,
+        dice_weight=config.task.dice_weight,
+        distillation_weights={
+            "kl": config.distillation.kl_weight,
+            "logit_mse": config.distillation.mse_weight,
+        },
+        class_weights=weights,
+    )
+
+
+def make_engine(config: ExperimentConfig) -> Engine:
+    """Device, precision and processes."""
+    training = config.training
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    return Engine(training.device, training.precision, training.compile)
+
+
+def make_run(
+    config: ExperimentConfig,
+    splits: Splits,
+    engine: Engine,
+    checkpoints: Path,
+    *,
+    teacher: NetworkTeacher | None = None,
+    announcer: Announcer | None = None,
+    patience: int | None = None,
+    resumes: bool = False,
+) -> TrainingRun:
+    """All parts of a run, ready for :func:`snowmelt.training.fit`.
+
+    Args:
+        config: settled (see :func:`settle`).
+        resumes: a checkpoint follows, so no encoder weights need to be found.
+    """
+    channels = output_channels(splits.train.classes)
+    built = make_network(config.student, channels, config.seed, with_weights=not resumes)
+    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
+    optimizer = AdamW(
+        thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay),
+        fused=engine.device.type in ("cpu", "cuda"),
+    )
+    training = config.training
+    sampler = StepSampler(
+        len(splits.train),
+        training.batch_size,
+        config.seed,
+        accumulate=training.accumulate,
+        rank=engine.rank,
+        world_size=engine.world_size,
+    )
+    size = config.data.image_size or FILES_SIZE
+    workers = worker_count(config)
+    transform = build_transform(config.data.augmentation, size)
+    schedules = make_schedules(config, thaw.blocks)
+    return TrainingRun(
+        name=config.name,
+        engine=engine,
+        network=built.network,
+        thaw=thaw,
+        normalise=make_input(built.normalisation),
+        teacher=teacher,
+        objective=make_objective(config, splits.train.classes),
+        schedules=schedules,
+        optimizer=optimizer,
+        classes=splits.train.classes,
+        sampler=sampler,
+        train_batches=training_loader(
+            AugmentedDataset(splits.train, transform, config.seed), sampler, workers, pin=engine.device.type == "cuda"
+        ),
+        val_batches=make_evaluation_batches(config, splits.val, engine),
+        options=LoopOptions(
+            batch_size=training.batch_size,
+            accumulate=training.accumulate,
+            max_steps=training.max_steps,
+            clip_norm=config.optimizer.clip_norm,
+            log_every=training.log_every,
+            checkpoint_every=training.checkpoint_every,
+            max_skipped=training.max_skipped,
+            patience=patience,
+            seed=config.seed,
+            calibration_batches=0 if resumes or built.weights.pretrained else training.calibration_batches,
+        ),
+        checkpoints=Checkpoints(
+            checkpoints,
+            identity={**identity_of(config), "steps_per_epoch": sampler.steps_per_epoch},
+            metadata={
+                "snowmelt": __version__,
+                "run": config.name,
+                "network": dict(built.description),
+                "classes": list(splits.train.classes),
+                "image_size": size,
+                "mean": list(built.normalisation.mean),
+                "std": list(built.normalisation.std),
+            },
+        ),
+        announcer=announcer or Announcer(),
+        calibrate=functools.partial(calibrate_norms, built.network.encoder),
+        notices=tuple(notices_of(config, built, resumes)),
+    )
+
+
+def notices_of(config: ExperimentConfig, built: BuiltNetwork, resumes: bool) -> list[str]:
+    """What a person should know about this student before and after the run."""
+    notices = []
+    if built.weights.warning:
+        notices.append(f"student: {built.weights.warning}")
+    if not resumes and not built.weights.pretrained and config.thaw.progressive:
+        notices.append(
+            "the student's encoder is random; thawing is meant for pretrained encoders "
+            "(--set student.weights=imagenet or a file), a frozen random encoder has little to offer"
+        )
+    return notices
+
+
+def make_scorer(
+    config: ExperimentConfig,
+    source: Source,
+    engine: Engine,
+    normalisation: Normalisation,
+    teacher: NetworkTeacher | None = None,
+) -> Scorer:
+    """Scores networks of this experiment on ``source``."""
+    return Scorer(
+        engine,
+        make_evaluation_batches(config, source, engine),
+        source.classes,
+        make_input(normalisation),
+        make_objective(config, source.classes),
+        teacher,
+    )
