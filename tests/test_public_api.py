@@ -16,7 +16,7 @@ import snowmelt
 
 REQUIRED = inspect.Parameter.empty
 SOURCE = Path(snowmelt.__file__).parent
-PACKAGES = sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+PACKAGES = sorted({path.parent.name for path in SOURCE.glob("*/__init__.py")} - {"cli"})  # commands are not imported
 
 # Module, name, and its leading parameters with their defaults. Whatever follows must be optional.
 PROMISED = [
