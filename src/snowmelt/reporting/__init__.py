@@ -1,0 +1,28 @@
+"""Reporting: the run folder, and listeners that write what training tells."""
+
+from snowmelt.reporting.plan_table import plan_csv, plan_table
+from snowmelt.reporting.plots import draw_plots
+from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
+from snowmelt.reporting.progress import ProgressDisplay
+from snowmelt.reporting.run_folder import RunFolder
+from snowmelt.reporting.summary import RunSummary
+from snowmelt.reporting.tables import MetricTables, read_metrics
+from snowmelt.reporting.tensorboard import TensorBoardLog
+from snowmelt.reporting.text_log import TextLog, read_text_log
+
+__all__ = [
+    "MetricTables",
+    "Prediction",
+    "ProgressDisplay",
+    "RunFolder",
+    "RunSummary",
+    "TensorBoardLog",
+    "TextLog",
+    "draw_plots",
+    "make_panels",
+    "plan_csv",
+    "plan_table",
+    "read_metrics",
+    "read_text_log",
+    "save_predictions",
+]

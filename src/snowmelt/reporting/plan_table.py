@@ -1,0 +1,83 @@
+"""The plan for a person: one row a stage on the screen, one row an epoch as CSV."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+
+from snowmelt.reporting.csv_cells import csv_text
+from snowmelt.schedules import DECODER, Plan, PlanStage
+
+EVERYTHING = "everything, stem included"
+
+
+def plan_csv(plan: Plan) -> str:
+    """One row an epoch: epoch, temperature, thawed_blocks, lr/<group>..., with exact numbers.
+
+    Columns and cells are those of metrics.csv, so that plan and run can be compared as text.
+    """
+    groups = list(plan.epochs[0].learning_rates)
+    columns = ["epoch", "temperature", "thawed_blocks", *(f"lr/{group}" for group in groups)]
+    rows = [
+        {
+            "epoch": row.epoch,
+            "temperature": None if row.temperature is None else float(row.temperature),
+            "thawed_blocks": row.thawed_blocks,
+            **{f"lr/{group}": float(rate) for group, rate in row.learning_rates.items()},
+        }
+        for row in plan.epochs
+    ]
+    return csv_text(columns, rows)
+
+
+def plan_table(plan: Plan, title: str | None = None) -> Table:
+    """The stages as a table that fits 80 columns: epochs, T, thawed, what learns, rates, trainable parameters.
+
+    A run without a teacher has no temperature column. The rates are the highest of each stage: the first step's
+    would show the warm-up, the last step's the cool-down.
+    """
+    cooled = any(stage.temperature_from is not None for stage in plan.stages)
+    counted = any(stage.trainable_parameters is not None for stage in plan.stages)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="lr: the highest in the stage")
+    table.add_column("epochs", no_wrap=True)
+    if cooled:
+        table.add_column("T from -> to", no_wrap=True)
+    table.add_column("thawed", justify="right", no_wrap=True)
+    table.add_column("what learns", overflow="fold", min_width=12)
+    table.add_column("lr decoder", justify="right", no_wrap=True)
+    table.add_column("lr encoder", justify="right", no_wrap=True)
+    if counted:
+        table.add_column("parameters", justify="right", no_wrap=True)
+    for index, stage in enumerate(plan.stages):
+        previous = plan.stages[index - 1] if index else None
+        cells = [stage.epochs]
+        if cooled:
+            cells.append(_temperatures(stage))
+        cells += [str(stage.thawed_blocks), what_learns(plan, stage, previous), *_rates(plan, stage)]
+        if counted:
+            cells.append("" if stage.trainable_parameters is None else f"{stage.trainable_parameters:,}")
+        table.add_row(*cells)
+    return table
+
+
+def what_learns(plan: Plan, stage: PlanStage, previous: PlanStage | None) -> str:
+    """``decoder``; ``+ blocks.6`` for what a stage adds; the whole network by name once all blocks are thawed."""
+    blocks = len(plan.epochs[0].learning_rates) - 1
+    if blocks and stage.thawed_blocks == blocks:
+        return EVERYTHING
+    if previous is None:
+        return ", ".join(stage.learns)
+    return "+ " + ", ".join(name for name in stage.learns if name not in previous.learns)
+
+
+def _temperatures(stage: PlanStage) -> str:
+    if stage.temperature_from is None or stage.temperature_to is None:
+        return "-"
+    return f"{stage.temperature_from:.2f} -> {stage.temperature_to:.2f}"
+
+
+def _rates(plan: Plan, stage: PlanStage) -> tuple[str, str]:
+    epochs = [row for row in plan.epochs if stage.first_epoch <= row.epoch <= stage.last_epoch]
+    decoder = max(row.learning_rates[DECODER] for row in epochs)
+    encoder = [row.learning_rates[name] for row in epochs for name in stage.learns if name != DECODER]
+    return f"{decoder:.2e}", f"{max(encoder):.2e}" if encoder else "-"

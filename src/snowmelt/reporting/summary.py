@@ -1,0 +1,108 @@
+"""The end of a run in plain words."""
+
+from __future__ import annotations
+
+import math
+
+from snowmelt.reporting.csv_cells import Row, Value
+from snowmelt.reporting.run_folder import RunFolder
+from snowmelt.reporting.tables import metrics_row, read_metrics
+from snowmelt.training.events import EpochEnded, Event, Listener, Message, RunEnded, RunStarted
+
+
+class RunSummary(Listener):
+    """Follows a run and tells at its end: best epoch, scores by class, the teacher's, and every warning again.
+
+    Args:
+        folder: where metrics.csv lies; asked for the best epoch of a resumed run when that was before the cut.
+    """
+
+    def __init__(self, folder: RunFolder | None = None) -> None:
+        self._folder = folder
+        self._started: RunStarted | None = None
+        self._ended: RunEnded | None = None
+        self._rows: dict[int, Row] = {}
+        self._warnings: list[str] = []
+
+    def receive(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._started = event
+        elif isinstance(event, EpochEnded):
+            self._rows[event.record.epoch] = metrics_row(event.record)
+        elif isinstance(event, Message) and event.level == "warning":
+            if event.text not in self._warnings:
+                self._warnings.append(event.text)
+        elif isinstance(event, RunEnded):
+            self._ended = event
+
+    def text(self) -> str:
+        """Several lines, without a newline at the end. Says what is known even where the run did not end."""
+        lines = [self._headline(), *self._scores()]
+        skipped = sum(int(str(row["skipped_steps"])) for row in self._all_rows().values())
+        if skipped:
+            lines.append(f"{_count(skipped, 'step')} changed nothing: loss or gradient was not finite.")
+        if self._warnings:
+            lines.append("Warnings of this run:")
+            lines.extend(f"  - {text}" for text in self._warnings)
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        name = f"Run {self._started.name}" if self._started else "The run"
+        if self._ended is None:
+            return f"{name} did not come to its end; go on with --resume."
+        steps = _count(self._ended.step, "step")
+        planned = _count(self._started.epochs, "epoch") if self._started else "all epochs"
+        if self._ended.reason == "max_steps":
+            return f"{name} stopped after {steps}, as --max-steps asked; {planned} were planned."
+        return f"{name} is done: {steps} in {planned}."
+
+    def _scores(self) -> list[str]:
+        if self._ended is None:
+            return []
+        if self._ended.best_epoch < 0 or math.isnan(self._ended.best_miou):
+            return ["No epoch was scored."]
+        lines = [f"Best mIoU {self._ended.best_miou:.4f} in epoch {self._ended.best_epoch}."]
+        rows = self._all_rows()
+        best: Row = rows.get(self._ended.best_epoch, {})
+        scores = {key.removeprefix("iou/"): value for key, value in best.items() if key.startswith("iou/")}
+        width = max((len(name) for name in scores), default=0)
+        lines.extend(f"  {name:<{width}}  {_score(value)}" for name, value in scores.items())
+        teacher = best.get("teacher_miou")
+        if isinstance(teacher, float):
+            lines.append(_compare(self._ended.best_miou, teacher))
+        agreement = best.get("agreement")
+        if isinstance(agreement, float):
+            lines.append(f"Student and teacher agree on {100 * agreement:.1f} % of the pixels.")
+        last = max(rows, default=self._ended.best_epoch)
+        if last != self._ended.best_epoch:
+            lines.append(f"Last epoch {last}: mIoU {_score(rows[last].get('miou'))}.")
+        return lines
+
+    def _all_rows(self) -> dict[int, Row]:
+        """Rows by epoch: those of earlier parts of the run from metrics.csv, under those seen now."""
+        rows: dict[int, Row] = {}
+        if self._folder is not None and self._folder.metrics_file.exists():
+            for row in read_metrics(self._folder.metrics_file):
+                epoch = row.get("epoch")
+                if isinstance(epoch, int):
+                    rows[epoch] = row
+        return {**rows, **self._rows}
+
+
+def _compare(student: float, teacher: float) -> str:
+    gap = student - teacher
+    if math.isnan(gap):
+        return f"Teacher mIoU {_score(teacher)}."
+    if abs(gap) < 0.00005:
+        return f"Teacher mIoU {teacher:.4f}: the student equals it."
+    return f"Teacher mIoU {teacher:.4f}: the student is {abs(gap):.4f} {'above' if gap > 0 else 'below'} it."
+
+
+def _score(value: Value) -> str:
+    if not isinstance(value, float) or math.isnan(value):
+        return "absent (neither in the truth nor predicted)"
+    return f"{value:.4f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,166 @@
+"""A log to follow with `tail -f`, to search with `grep`, and to read back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.reporting.csv_cells import Row, format_cell, parse_cell
+from snowmelt.reporting.run_folder import RunFolder
+from snowmelt.reporting.summary import RunSummary
+from snowmelt.training.events import (
+    EpochEnded,
+    EpochRecord,
+    Event,
+    Listener,
+    Message,
+    RunEnded,
+    RunStarted,
+    StageStarted,
+    StepEnded,
+)
+
+
+class TextLog(Listener):
+    """``logs/training_log_<YYYYmmdd_HHMMSS>.txt``, a new one for each start, flushed at every line.
+
+    Lines are ``<date> <time> <topic> key=value ...``. Temperature and learning rates are exact, other figures have
+    six digits; a class that is in neither truth nor prediction is ``absent``.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._summary = RunSummary(folder)
+        self._file: TextIO | None = None
+        self._ended = False
+
+    def receive(self, event: Event) -> None:
+        self._summary.receive(event)
+        if isinstance(event, RunStarted):
+            self._start(event)
+        elif isinstance(event, StageStarted):
+            self._write(
+                f"stage epoch={event.epoch} thawed_blocks={event.thawed_blocks} "
+                f"trainable_parameters={event.trainable_parameters} learns={_names(event.learns)}"
+            )
+        elif isinstance(event, StepEnded):
+            if event.losses is not None:
+                losses = _pairs({f"loss/{name}": value for name, value in event.losses.items()})
+                self._write(f"step={event.step} in_epoch={event.epoch} step_in_epoch={event.step_in_epoch} {losses}")
+        elif isinstance(event, EpochEnded):
+            for line in _epoch_lines(event.record):
+                self._write(line)
+        elif isinstance(event, Message):
+            self._write(f"{event.level} {event.text}")
+        elif isinstance(event, RunEnded):
+            self._ended = True
+            self._write(
+                f"end reason={event.reason} step={event.step} best_epoch={event.best_epoch} "
+                f"best_miou={_figure(event.best_miou)}"
+            )
+            self._write(self._summary.text())
+
+    def close(self) -> None:
+        if self._file is None:
+            return
+        if not self._ended:
+            self._write("warning the run was left before its end")
+        self._file.close()
+        self._file = None
+
+    def _start(self, event: RunStarted) -> None:
+        self._write(f"{'resume' if event.resumed else 'start'} name={_key(event.name)}")
+        self._write(
+            f"run epochs={event.epochs} steps_per_epoch={event.steps_per_epoch} last_step={event.last_step} "
+            f"first_epoch={event.first_epoch} first_step={event.first_step}"
+        )
+        self._write(
+            f"run device={_key(event.device)} precision={_key(event.precision)} "
+            f"effective_batch={event.effective_batch} parameters={event.parameters}"
+        )
+        self._write(f"run classes={_names(event.classes)}")
+        self._write(f"run groups={_names(event.groups)}")
+
+    def _write(self, text: str) -> None:
+        if self._file is None:
+            self._file = _open_new(self._folder.logs)
+        stamp = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+        for line in text.splitlines():
+            self._file.write(f"{stamp} {line}\n")
+            self._file.flush()
+
+
+def read_text_log(path: Path) -> list[Row]:
+    """One mapping for each epoch in the log, in order: everything that was logged of it by key.
+
+    Raises:
+        SnowmeltError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SnowmeltError(f"{path}: cannot be read ({error}); expected a text log of a run") from error
+    epochs: dict[str, Row] = {}
+    for line in lines:
+        found = re.match(r"\S+ \S+ (epoch=(\d+) .*)", line)
+        if found:
+            pairs = (word.split("=", 1) for word in found[1].split() if "=" in word)
+            epochs.setdefault(found[2], {}).update({key: parse_cell(value) for key, value in pairs})
+    return list(epochs.values())
+
+
+def _epoch_lines(record: EpochRecord) -> list[str]:
+    schedule = {"temperature": record.temperature} if record.temperature is not None else {}
+    exact = {key: format_cell(float(value)) for key, value in schedule.items()}
+    rates = {f"lr/{name}": format_cell(float(rate)) for name, rate in record.learning_rates.items()}
+    scores = {"miou": record.miou, **{f"iou/{name}": value for name, value in record.iou.items()}}
+    if record.teacher_miou is not None:
+        scores["teacher_miou"] = record.teacher_miou
+    if record.agreement is not None:
+        scores["agreement"] = record.agreement
+    parts = [
+        f"{_pairs(exact)} thawed_blocks={record.thawed_blocks} step={record.step} "
+        f"complete={format_cell(record.complete)} skipped_steps={record.skipped_steps}".lstrip(),
+        _pairs(rates),
+        _pairs({f"train/{name}": value for name, value in record.train.items()}),
+        _pairs({f"val/{name}": value for name, value in record.val.items()}),
+        _pairs({key: "absent" if math.isnan(value) else value for key, value in scores.items()})
+        + f" best={format_cell(record.best)}"
+        + (" <- best so far" if record.best else ""),
+        _pairs(record.timing),
+    ]
+    return [f"epoch={record.epoch} {part}" for part in parts if part]
+
+
+def _pairs(values: Mapping[str, float | str]) -> str:
+    return " ".join(f"{_key(key)}={_figure(value)}" for key, value in values.items())
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def _key(name: str) -> str:
+    """A name without blanks, commas and equals signs: lines split into words, words into key and value."""
+    return re.sub(r"[\s=,]+", "_", name)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ",".join(_key(name) for name in names)
+
+
+def _open_new(folder: Path) -> TextIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"training_log_{datetime.now():%Y%m%d_%H%M%S}"
+    count = 0
+    while True:
+        path = folder / (f"{stem}_{count}.txt" if count else f"{stem}.txt")
+        try:
+            return path.open("x", encoding="utf-8", newline="\n")
+        except FileExistsError:
+            count += 1

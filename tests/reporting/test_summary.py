@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from snowmelt.reporting import MetricTables, RunFolder, RunSummary
+from snowmelt.training.events import EpochEnded, Event, Message, RunEnded
+
+
+def told(events: list[Event], folder: RunFolder | None = None) -> str:
+    summary = RunSummary(folder)
+    for event in events:
+        summary.receive(event)
+    return summary.text()
+
+
+def test_a_finished_run(fake_run: Callable) -> None:
+    run = fake_run(classes=3)
+    text = told([Message("weights are random", "warning"), Message("fyi"), *run.whole()])
+    best = run.record(5)
+    assert text.splitlines() == [
+        "Run fake is done: 12 steps in 6 epochs.",
+        f"Best mIoU {best.miou:.4f} in epoch 5.",
+        "  background     0.9000",
+        "  person         0.4500",
+        "  traffic light  absent (neither in the truth nor predicted)",
+        "Teacher mIoU 0.8000: the student is 0.1250 below it.",
+        f"Student and teacher agree on {100 * best.agreement:.1f} % of the pixels.",
+        "Warnings of this run:",
+        "  - weights are random",
+    ]
+
+
+def test_a_best_epoch_before_the_cut_is_looked_up(folder: RunFolder, fake_run: Callable) -> None:
+    run = fake_run()
+    tables = MetricTables(folder)
+    for event in [run.started(), *run.epoch(0), *run.epoch(1), *run.epoch(2)]:
+        tables.receive(event)
+    events = [*run.rest(3)[:-1], RunEnded(12, 1, run.record(1).miou, "complete")]
+    for event in events:
+        tables.receive(event)
+    text = told(events, folder)
+    assert f"Best mIoU {run.record(1).miou:.4f} in epoch 1." in text
+    assert f"  person      {run.record(1).iou['person']:.4f}" in text
+    assert f"Last epoch 5: mIoU {run.record(5).miou:.4f}." in text
+    assert "epoch 1." in told(events)  # without a folder: less, but no error
+
+
+def test_stopped_skipped_and_equal(fake_run: Callable) -> None:
+    run = fake_run(epochs=3)
+    record = replace(run.record(0), skipped_steps=1, teacher_miou=run.record(0).miou)
+    text = told([run.started(), EpochEnded(record), RunEnded(1, 0, record.miou, "max_steps")])
+    assert "Run fake stopped after 1 step, as --max-steps asked; 3 epochs were planned." in text
+    assert "the student equals it" in text
+    assert "1 step changed nothing: loss or gradient was not finite." in text
+    above = replace(record, teacher_miou=record.miou - 0.1)
+    assert "0.1000 above it" in told([run.started(), EpochEnded(above), RunEnded(1, 0, record.miou, "complete")])
+
+
+def test_warnings_once_each(fake_run: Callable) -> None:
+    assert told([Message("x", "warning")] * 3).count("- x") == 1
+
+
+def test_a_run_without_a_score_or_an_end(fake_run: Callable) -> None:
+    run = fake_run()
+    assert "No epoch was scored." in told([run.started(), RunEnded(0, -1, float("nan"), "max_steps")])
+    assert told([run.started()]) == "Run fake did not come to its end; go on with --resume."
