@@ -17,9 +17,7 @@ from snowmelt.losses import distillation_kl, logit_mse
 LOSSES = pytest.mark.parametrize("loss", [distillation_kl, logit_mse])
 
 
-def logits(
-    seed: int, channels: int, batch: int = 2, height: int = 3, width: int = 5, scale: float = 3.0
-) -> Tensor:
+def logits(seed: int, channels: int, batch: int = 2, height: int = 3, width: int = 5, scale: float = 3.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64) * scale
 
@@ -38,9 +36,7 @@ def naive_kl(student: Tensor, teacher: Tensor, temperature: float, valid: Tensor
                     s, t = [0.0, *s], [0.0, *t]
                 q = [math.exp(v / temperature) for v in s]
                 p = [math.exp(v / temperature) for v in t]
-                total += sum(
-                    pi / sum(p) * math.log((pi / sum(p)) / (qi / sum(q))) for pi, qi in zip(p, q, strict=True)
-                )
+                total += sum(pi / sum(p) * math.log((pi / sum(p)) / (qi / sum(q))) for pi, qi in zip(p, q, strict=True))
     return temperature**2 * total / count
 
 
@@ -56,9 +52,7 @@ def test_equals_the_textbook(channels: int, temperature: float) -> None:
 def test_equals_torch_kl_div_per_pixel() -> None:
     student, teacher = logits(0, 4), logits(1, 4)
     rows = [x.permute(0, 2, 3, 1).reshape(-1, 4) / 2.0 for x in (student, teacher)]
-    expected = 4.0 * F.kl_div(
-        rows[0].log_softmax(1), rows[1].log_softmax(1), log_target=True, reduction="batchmean"
-    )
+    expected = 4.0 * F.kl_div(rows[0].log_softmax(1), rows[1].log_softmax(1), log_target=True, reduction="batchmean")
     assert torch.allclose(distillation_kl(student, teacher, 2.0), expected)
 
 
@@ -97,9 +91,7 @@ def test_one_channel_is_not_a_softmax_over_itself() -> None:
 def test_distribution_is_over_channels_not_over_the_width() -> None:
     student, teacher = logits(0, 3), logits(1, 3)
     pixel = torch.zeros(2, 1, 3, 5, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(3))
-    shifted = distillation_kl(
-        student + 10 * pixel, teacher, 2.0
-    )  # one constant per pixel changes no distribution
+    shifted = distillation_kl(student + 10 * pixel, teacher, 2.0)  # one constant per pixel changes no distribution
     assert torch.allclose(shifted, distillation_kl(student, teacher, 2.0))
 
 
@@ -167,9 +159,7 @@ def test_a_bad_logit_in_a_valid_pixel_is_not_hidden(loss, channels: int, which: 
 @LOSSES
 def test_no_valid_pixel_gives_zero_and_a_zero_gradient(loss) -> None:
     student = torch.full((1, 1, 2, 2), float("nan"), requires_grad=True)
-    value = loss(
-        student, torch.full((1, 1, 2, 2), float("nan")), valid=torch.zeros(1, 2, 2, dtype=torch.bool)
-    )
+    value = loss(student, torch.full((1, 1, 2, 2), float("nan")), valid=torch.zeros(1, 2, 2, dtype=torch.bool))
     value.backward()
     assert value.item() == 0.0
     assert torch.equal(student.grad, torch.zeros_like(student))
@@ -179,14 +169,11 @@ def test_no_valid_pixel_gives_zero_and_a_zero_gradient(loss) -> None:
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_micro_batches_add_up_to_the_whole_batch(loss, as_tensor: bool) -> None:
     student, teacher = logits(0, 3, batch=4), logits(1, 3, batch=4)
-    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(2)) > torch.tensor(
-        [0.1, 0.9, 0.5, 1.0]
-    ).view(4, 1, 1)
+    valid = torch.rand(4, 3, 5, generator=torch.Generator().manual_seed(2)) > torch.tensor([0.1, 0.9, 0.5, 1.0]).view(
+        4, 1, 1
+    )
     divisor = valid.sum() if as_tensor else int(valid.sum())
-    parts = [
-        loss(student[i : i + 1], teacher[i : i + 1], valid=valid[i : i + 1], divisor=divisor)
-        for i in range(4)
-    ]
+    parts = [loss(student[i : i + 1], teacher[i : i + 1], valid=valid[i : i + 1], divisor=divisor) for i in range(4)]
     assert torch.allclose(sum(parts), loss(student, teacher, valid=valid))
 
 

@@ -74,10 +74,7 @@ def test_a_new_term_needs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(DISTILLATION_TERMS, "halves", halves)
     student, teacher, target = example()
-    assert (
-        Objective(1.0, distillation_weights={"halves": 1.0})(student, teacher, target, 4.0)["total"].item()
-        == 2.0
-    )
+    assert Objective(1.0, distillation_weights={"halves": 1.0})(student, teacher, target, 4.0)["total"].item() == 2.0
 
 
 def test_a_nan_of_the_teacher_reaches_the_total() -> None:

@@ -28,9 +28,7 @@ def example(channels: int, batch: int = 4, seed: int = 0) -> tuple[Tensor, Tenso
 
 def test_cross_entropy_equals_torch() -> None:
     logits, target = example(3)
-    assert torch.allclose(
-        cross_entropy(logits, target), F.cross_entropy(logits, target.long(), ignore_index=IGNORED)
-    )
+    assert torch.allclose(cross_entropy(logits, target), F.cross_entropy(logits, target.long(), ignore_index=IGNORED))
     logits, target = example(1)
     valid = target != IGNORED
     expected = F.binary_cross_entropy_with_logits(logits[:, 0][valid], target[valid].double())
@@ -47,9 +45,7 @@ def test_class_weights_scale_pixels_but_not_the_divisor() -> None:
         ignore_index=IGNORED,
         reduction="sum",
     )
-    assert torch.allclose(
-        cross_entropy(logits, target, class_weights=weights), total / (target != IGNORED).sum()
-    )
+    assert torch.allclose(cross_entropy(logits, target, class_weights=weights), total / (target != IGNORED).sum())
     # One channel with weights is the two-class problem (0, z) with the same weights.
     logits, target = example(1)
     two = torch.cat([torch.zeros_like(logits), logits], 1)
@@ -104,9 +100,7 @@ def test_absent_classes() -> None:
     assert wrong > 0.7 and right < 0.01  # one channel: false positives in an empty image cost something
     logits = torch.zeros(1, 3, 2, 2)
     logits[:, 0] = 50.0
-    assert dice(logits, absent).item() == pytest.approx(
-        0.0, abs=1e-6
-    )  # classes 1 and 2 are not held against it
+    assert dice(logits, absent).item() == pytest.approx(0.0, abs=1e-6)  # classes 1 and 2 are not held against it
 
 
 @LOSSES

@@ -47,9 +47,7 @@ class SegmentationLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         total = logits.new_zeros(())
         if self.ce_weight:
-            total = total + self.ce_weight * cross_entropy(
-                logits, target, self.ignore_index, self.class_weights
-            )
+            total = total + self.ce_weight * cross_entropy(logits, target, self.ignore_index, self.class_weights)
         if self.dice_weight:
             total = total + self.dice_weight * dice(logits, target, self.ignore_index)
         return total

@@ -21,9 +21,7 @@ def untempered(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A distillation loss that knows no temperature, under the calling convention of
     ``DISTILLATION_TERMS``."""
 
-    def term(
-        student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, **rest: Tensor | Divisor
-    ) -> Tensor:
+    def term(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, **rest: Tensor | Divisor) -> Tensor:
         return loss(student_logits, teacher_logits, **rest)
 
     return term
@@ -114,6 +112,23 @@ class Objective:
         terms["distill"] = distill
         terms["total"] = (1 - self.alpha) * task + self.alpha * distill
         return terms
+
+    def average(self, sums: Mapping[str, float], pixels: int, images: int) -> dict[str, float]:
+        """Terms of a whole set from ``sums`` of calls with divisors of 1: each over its own count, then weighted.
+
+        ``pixels`` and ``images`` are the valid pixels and the images of the set.
+        """
+        weighted = ("task", "distill", "total")
+        raw = {
+            name: value / (images if name == "dice" else pixels) for name, value in sums.items() if name not in weighted
+        }
+        weights = {"cross_entropy": self.ce_weight, "dice": self.dice_weight}
+        task = sum(weights[name] * value for name, value in raw.items() if name in weights)
+        if "distill" not in sums:
+            return {**raw, "task": task, "total": task}
+        distill = sum(self.distillation_weights[name] * value for name, value in raw.items() if name not in weights)
+        total = (1 - self.alpha) * task + self.alpha * distill
+        return {**raw, "task": task, "distill": distill, "total": total}
 
 
 def _suggestion(name: str) -> str:

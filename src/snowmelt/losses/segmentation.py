@@ -74,9 +74,7 @@ def dice(
     """
     _check_target(logits, target)
     if not smooth > 0:
-        raise SnowmeltError(
-            f"smooth must be positive (it decides the Dice of an empty image), but is {smooth}"
-        )
+        raise SnowmeltError(f"smooth must be positive (it decides the Dice of an empty image), but is {smooth}")
     with without_autocast(logits.device):
         valid, labels, logits = _select(logits, target, ignore_index)
         binary = logits.shape[1] == 1

@@ -1,0 +1,25 @@
+"""Networks by name, their weights, the blocks of their encoders, and freezing them."""
+
+from snowmelt.models.blocks import EncoderBlock, encoder_blocks, unreached_parameters
+from snowmelt.models.networks import build_network
+from snowmelt.models.normalisation import Normalisation, normalisation_of, normalise
+from snowmelt.models.statistics import calibrate_norms
+from snowmelt.models.thaw import Thaw
+from snowmelt.models.weight_files import load_weights, save_weights
+from snowmelt.models.weights import WeightsReport, load_encoder_weights
+
+__all__ = [
+    "EncoderBlock",
+    "Normalisation",
+    "Thaw",
+    "WeightsReport",
+    "build_network",
+    "calibrate_norms",
+    "encoder_blocks",
+    "load_encoder_weights",
+    "load_weights",
+    "normalisation_of",
+    "normalise",
+    "save_weights",
+    "unreached_parameters",
+]

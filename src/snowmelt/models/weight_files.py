@@ -1,0 +1,112 @@
+"""Reading and writing weight files; whatever is read is data, never code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from snowmelt.errors import SnowmeltError
+
+_METADATA_KEY = "snowmelt"
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.", "_forward_module.")
+
+
+def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Writes the model's state dict as safetensors, with ``metadata`` as JSON under one key.
+
+    The file loads strictly into a plain network of the same shape: no prefix of a wrapper (DDP,
+    ``torch.compile``), and tied tensors are written once per name. A reader sees the old file or the new one,
+    never a part of it.
+
+    Errors: SnowmeltError if the metadata is not JSON or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        header = {_METADATA_KEY: json.dumps(metadata, sort_keys=True, allow_nan=False)}
+    except (TypeError, ValueError) as error:
+        raise SnowmeltError(f"the metadata of {path} cannot be written as JSON: {error}") from error
+    state = {_unwrapped(key): tensor for key, tensor in model.state_dict().items()}
+    # Copies, because safetensors refuses tensors that share memory.
+    tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in state.items()}
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, aside, metadata=header)
+        _flush_to_disk(aside)
+        os.replace(aside, path)
+        _flush_to_disk(path.parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise SnowmeltError(f"{path} cannot be written: {error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(state dict on the CPU, metadata) of a file that ``save_weights`` wrote.
+
+    Errors: SnowmeltError for a file that is missing, cut short, or not written by Snowmelt.
+    """
+    path = Path(path)
+    state = read_tensors(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_METADATA_KEY)
+        metadata = json.loads(header) if header is not None else None
+    except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise SnowmeltError(f"{path} cannot be read as Snowmelt weights: {error}") from error
+    if not isinstance(metadata, dict):
+        raise SnowmeltError(f"{path} was not written by Snowmelt: it carries no metadata of it")
+    return state, metadata
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch file that holds nothing but data, on the CPU.
+
+    A PyTorch file may hold the state dict itself or have it under ``state_dict`` or ``model``.
+    Errors: SnowmeltError for a file that is missing, cut short, of another kind, or that wants to run code.
+    """
+    if not path.is_file():
+        raise SnowmeltError(f"there is no weight file {path}")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file(path, device="cpu")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise _unreadable(path, error) from error
+    except (safetensors.SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise SnowmeltError(f"{path} holds no tensors by name; a state dict is needed")
+    return tensors
+
+
+def _unreadable(path: Path, error: Exception) -> SnowmeltError:
+    reason = (str(error).split("\n")[0] or type(error).__name__)[:200]
+    return SnowmeltError(f"{path} cannot be read as weights; it may be cut short or of another kind: {reason}")
+
+
+def _unwrapped(key: str) -> str:
+    while key.startswith(_WRAPPER_PREFIXES):
+        key = key.partition(".")[2]
+    return key
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
