@@ -28,7 +28,8 @@ def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
         results = list(pool.map(guarded, range(count)))
     errors = [result for result in results if isinstance(result, SnowmeltError)]
     if len(errors) > 1:
-        raise SnowmeltError(f"{errors[0]} (and {len(errors) - 1} more bad files)")
+        others = len(errors) - 1
+        raise SnowmeltError(f"{errors[0]} (and {others} more bad file{'s' if others > 1 else ''})")
     if errors:
         raise errors[0]
     return [result for result in results if not isinstance(result, SnowmeltError)]

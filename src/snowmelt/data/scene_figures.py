@@ -64,69 +64,99 @@ def _step(start: Point, angle: float, length: float) -> Point:
     return start[0] + length * math.sin(angle), start[1] + length * math.cos(angle)
 
 
+@dataclass
+class _Body:
+    """Joints and measures of one person, and the surfaces of its parts."""
+
+    height: float
+    hip: Point
+    neck: Point
+    lean: float
+    broad: float  # half the shoulders
+    skin: int
+    hair: int
+    upper: int
+    lower: int
+    shoes: int
+    bare_arms: bool
+    bare_legs: bool
+
+
 def draw_person(canvas: Canvas) -> None:
     """A figure of legs, shoes, torso, arms, hands, head and hair, in a random pose and often cut by the border."""
     rng, size = canvas.rng, canvas.size
     height = size * rng.uniform(0.35, 1.05)
     lean = rng.normal(0, 0.12)
     hip = (rng.uniform(0.05, 0.95) * size, rng.uniform(0.35, 0.8) * size)
-    neck = _step(hip, math.pi + lean, 0.30 * height)
-    skin = canvas.surface(1, skin_tone(rng))
-    hair = canvas.surface(2, rng.choice([25.0, 60.0, 110.0, 170.0]) * np.array([1.0, 0.8, 0.6]))
-    upper, lower, shoes = canvas.surface(3), canvas.surface(4), canvas.surface(5)
-    bare_arms, bare_legs = rng.random() < 0.4, rng.random() < 0.25
-    broad = height * rng.uniform(0.085, 0.12)
+    body = _Body(
+        height=height,
+        hip=hip,
+        neck=_step(hip, math.pi + lean, 0.30 * height),
+        lean=lean,
+        skin=canvas.surface(1, skin_tone(rng)),
+        hair=canvas.surface(2, rng.choice([25.0, 60.0, 110.0, 170.0]) * np.array([1.0, 0.8, 0.6])),
+        upper=canvas.surface(3),
+        lower=canvas.surface(4),
+        shoes=canvas.surface(5),
+        bare_arms=rng.random() < 0.4,
+        bare_legs=rng.random() < 0.25,
+        broad=height * rng.uniform(0.085, 0.12),
+    )
+    _draw_legs(canvas, body)
+    shoulders = [(body.neck[0] + side * body.broad, body.neck[1] + 0.03 * height) for side in (-1, 1)]
+    waist = 0.85 * body.broad
+    canvas.polygon([*shoulders, (hip[0] + waist, hip[1]), (hip[0] - waist, hip[1])], body.upper)
+    if rng.random() < 0.25:  # a skirt or coat over the legs
+        _draw_skirt(canvas, body)
+    for side, shoulder in zip((-1, 1), shoulders, strict=True):
+        _draw_arm(canvas, body, side, shoulder)
+    _draw_head(canvas, body)
 
+
+def _draw_legs(canvas: Canvas, body: _Body) -> None:
+    rng, height = canvas.rng, body.height
     for side in (-1, 1):
-        joint = (hip[0] + side * 0.5 * broad, hip[1])
+        joint = (body.hip[0] + side * 0.5 * body.broad, body.hip[1])
         bend = side * abs(rng.normal(0.08, 0.2))
         knee = _step(joint, bend, 0.25 * height)
         foot = _step(knee, bend * rng.uniform(-0.6, 0.9), 0.23 * height)
-        canvas.limb([joint, knee, foot], 0.062 * height, lower)
-        if bare_legs:
-            canvas.limb([knee, foot], 0.045 * height, skin)
-        canvas.limb([foot, (foot[0] + side * 0.05 * height, foot[1] + 0.01 * height)], 0.045 * height, shoes)
+        canvas.limb([joint, knee, foot], 0.062 * height, body.lower)
+        if body.bare_legs:
+            canvas.limb([knee, foot], 0.045 * height, body.skin)
+        toes = (foot[0] + side * 0.05 * height, foot[1] + 0.01 * height)
+        canvas.limb([foot, toes], 0.045 * height, body.shoes)
 
-    shoulders = [(neck[0] - broad, neck[1] + 0.03 * height), (neck[0] + broad, neck[1] + 0.03 * height)]
-    canvas.polygon([*shoulders, (hip[0] + 0.85 * broad, hip[1]), (hip[0] - 0.85 * broad, hip[1])], upper)
-    if rng.random() < 0.25:  # a skirt or coat over the legs
-        flare = broad * rng.uniform(1.1, 1.7)
-        hem = hip[1] + 0.18 * height
-        top = hip[1] - 0.04 * height
-        canvas.polygon(
-            [
-                (hip[0] - 0.8 * broad, top),
-                (hip[0] + 0.8 * broad, top),
-                (hip[0] + flare, hem),
-                (hip[0] - flare, hem),
-            ],
-            lower,
-        )
-    for side, shoulder in zip((-1, 1), shoulders, strict=True):
-        raised = rng.random() < 0.2
-        angle = side * (rng.uniform(1.6, 2.8) if raised else abs(rng.normal(0.25, 0.3)))
-        elbow = _step(shoulder, angle, 0.17 * height)
-        hand = _step(elbow, angle + side * rng.normal(0, 0.5), 0.16 * height)
-        canvas.limb([shoulder, elbow, hand], 0.042 * height, skin if bare_arms else upper)
-        canvas.limb([shoulder, elbow], 0.048 * height, upper)
-        canvas.disc(*hand, 0.024 * height, 0.024 * height, skin)
 
-    head = _step(neck, math.pi + lean + rng.normal(0, 0.15), 0.075 * height)
+def _draw_skirt(canvas: Canvas, body: _Body) -> None:
+    x, y = body.hip
+    waist, flare = 0.8 * body.broad, body.broad * canvas.rng.uniform(1.1, 1.7)
+    top, hem = y - 0.04 * body.height, y + 0.18 * body.height
+    canvas.polygon([(x - waist, top), (x + waist, top), (x + flare, hem), (x - flare, hem)], body.lower)
+
+
+def _draw_arm(canvas: Canvas, body: _Body, side: int, shoulder: Point) -> None:
+    rng, height = canvas.rng, body.height
+    raised = rng.random() < 0.2
+    angle = side * (rng.uniform(1.6, 2.8) if raised else abs(rng.normal(0.25, 0.3)))
+    elbow = _step(shoulder, angle, 0.17 * height)
+    hand = _step(elbow, angle + side * rng.normal(0, 0.5), 0.16 * height)
+    canvas.limb([shoulder, elbow, hand], 0.042 * height, body.skin if body.bare_arms else body.upper)
+    canvas.limb([shoulder, elbow], 0.048 * height, body.upper)
+    canvas.disc(*hand, 0.024 * height, 0.024 * height, body.skin)
+
+
+def _draw_head(canvas: Canvas, body: _Body) -> None:
+    rng, height = canvas.rng, body.height
+    head = _step(body.neck, math.pi + body.lean + rng.normal(0, 0.15), 0.075 * height)
+    x, y = head
     a, b = 0.048 * height, 0.064 * height
-    canvas.limb([neck, head], 0.04 * height, skin)
+    canvas.limb([body.neck, head], 0.04 * height, body.skin)
     if rng.random() < 0.35:  # long hair behind the head
-        canvas.polygon(
-            [
-                (head[0] - 1.2 * a, head[1]),
-                (head[0] + 1.2 * a, head[1]),
-                (head[0] + 1.1 * a, head[1] + 1.9 * b),
-                (head[0] - 1.1 * a, head[1] + 1.9 * b),
-            ],
-            hair,
-        )
-    canvas.disc(head[0], head[1] - 0.15 * b, 1.12 * a, 1.1 * b, hair)
+        ends = y + 1.9 * b
+        canvas.polygon([(x - 1.2 * a, y), (x + 1.2 * a, y), (x + 1.1 * a, ends), (x - 1.1 * a, ends)], body.hair)
+    canvas.disc(x, y - 0.15 * b, 1.12 * a, 1.1 * b, body.hair)
     if rng.random() < 0.75:  # otherwise seen from behind
-        canvas.disc(head[0] + rng.normal(0, 0.15) * a, head[1] + 0.2 * b, 0.9 * a, 0.85 * b, skin)
+        canvas.disc(x + rng.normal(0, 0.15) * a, y + 0.2 * b, 0.9 * a, 0.85 * b, body.skin)
 
 
 def _draw_pole(canvas: Canvas) -> None:

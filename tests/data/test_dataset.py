@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, as_tv_tensors, collate
+from snowmelt.data.randomness import seeded
+from snowmelt.data.samples import IGNORE_INDEX, Batch, Source, SubsetSource
+from snowmelt.data.scenes import ScenesSource
+from snowmelt.data.transforms import build_evaluation_transform, build_transform
+from snowmelt.errors import SnowmeltError
+
+SOURCE = ScenesSource(6, 0, 40)
+
+
+def dataset(kind: str = "heavy", seed: int = 1) -> AugmentedDataset:
+    return AugmentedDataset(SOURCE, build_transform(kind, 32), seed)
+
+
+def same(first: tuple, second: tuple) -> bool:
+    return torch.equal(first[0], second[0]) and torch.equal(first[1], second[1]) and first[2] == second[2]
+
+
+def test_items_depend_on_seed_epoch_and_index_alone() -> None:
+    data = dataset()
+    item = data[(2, 3)]
+    torch.manual_seed(7)
+    data[(0, 0)], data[(2, 4)]
+    assert same(data[(2, 3)], item) and same(dataset()[(2, 3)], item)
+    assert not same(data[(3, 3)], item) and not same(dataset(seed=2)[(2, 3)], item)
+
+
+def test_two_images_of_equal_content_are_augmented_differently() -> None:
+    twins = AugmentedDataset(SubsetSource(SOURCE, [0, 0]), build_transform("light", 32), 1)
+    assert not torch.equal(twins[(0, 0)][0], twins[(0, 1)][0])
+
+
+def test_no_generator_outside_is_touched() -> None:
+    data = dataset()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(()).item()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    for epoch in range(4):
+        data[(epoch, 0)]
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
+
+
+def test_the_generator_is_put_back_after_an_error() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    with pytest.raises(ZeroDivisionError), seeded(5, 1):
+        torch.rand(())
+        _ = 1 / 0
+    assert torch.equal(torch.rand(()), expected)
+
+
+def test_seeding_does_not_reach_for_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``torch.manual_seed`` would reseed every accelerator, and so the dropout of the training there."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the accelerator was reseeded"))
+    dataset()[(0, 0)]
+
+
+def test_geometry_can_be_replayed_without_colour() -> None:
+    """What a cache of teacher predictions relies on: the geometric part alone gives the same mask."""
+    data = dataset()
+    sample = SOURCE.load(2)
+    with seeded(1, 5, 2, 0):
+        _, mask = data.transform.geometric(*as_tv_tensors(sample.image, sample.mask))
+    assert torch.equal(mask.as_subclass(torch.Tensor), data[(5, 2)][1])
+
+
+def test_items_are_plain_contiguous_bytes() -> None:
+    image, mask, index = dataset()[(0, 4)]
+    assert type(image) is type(mask) is torch.Tensor and index == 4
+    assert image.shape == (3, 32, 32) and mask.shape == (32, 32)
+    assert image.dtype == mask.dtype == torch.uint8
+    assert image.is_contiguous() and mask.is_contiguous()
+    assert len(dataset()) == 6
+
+
+def test_a_filler_is_the_image_with_everything_ignored() -> None:
+    image, mask, index = dataset()[(1, 3)]
+    filler = dataset()[(1, -1 - 3)]
+    assert torch.equal(filler[0], image) and filler[2] == index == 3
+    assert (filler[1] == IGNORE_INDEX).all() and not (mask == IGNORE_INDEX).all()
+    assert (dataset()[(0, -1)][1] == IGNORE_INDEX).all()
+
+
+def test_evaluation_items_are_steady() -> None:
+    data = EvaluationDataset(SOURCE, build_evaluation_transform(40))
+    image, mask, index = data[5]
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), SOURCE.load(5).image)
+    np.testing.assert_array_equal(mask.numpy(), SOURCE.load(5).mask)
+    assert index == 5 and len(data) == 6 and type(image) is torch.Tensor
+
+
+def test_collating() -> None:
+    data = dataset()
+    batch = collate([data[(0, 3)], data[(0, -1 - 1)]])
+    assert batch.images.shape == (2, 3, 32, 32) and batch.masks.shape == (2, 32, 32) and len(batch) == 2
+    assert batch.indices.tolist() == [3, 1] and batch.indices.dtype == torch.int64
+    assert torch.equal(batch.images[0], data[(0, 3)][0])
+    half = batch[1:2]
+    assert isinstance(half, Batch) and half.indices.tolist() == [1] and half.images.shape[0] == 1
+    assert torch.equal(batch.to("cpu").masks, batch.masks)
+
+
+def test_datasets_survive_pickling() -> None:
+    data = pickle.loads(pickle.dumps(dataset()))
+    assert same(data[(1, 1)], dataset()[(1, 1)])
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(SnowmeltError, match="seed -1"):
+        dataset(seed=-1)
+
+
+def test_sources_fulfil_the_protocol() -> None:
+    assert isinstance(SOURCE, Source) and isinstance(SubsetSource(SOURCE, [1]), Source)
+
+
+def test_arrays_become_tv_tensors() -> None:
+    image, mask = as_tv_tensors(np.zeros((4, 5, 3), dtype=np.uint8), np.zeros((4, 5), dtype=np.uint8))
+    assert isinstance(image, tv_tensors.Image) and image.shape == (3, 4, 5)
+    assert isinstance(mask, tv_tensors.Mask) and mask.shape == (4, 5)
