@@ -3,7 +3,7 @@
 from snowmelt.build.data import is_scenes, make_evaluation_batches, open_data, output_channels, settle
 from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import BuiltNetwork, load_network, make_input, make_network
-from snowmelt.build.plan import make_plan_of, make_schedules
+from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
 from snowmelt.build.run import make_engine, make_objective, make_run, make_scorer
 from snowmelt.build.teacher import make_teacher, teacher_experiment
 
@@ -26,6 +26,7 @@ __all__ = [
     "make_teacher",
     "open_data",
     "output_channels",
+    "parameter_counts",
     "settle",
     "teacher_experiment",
 ]

@@ -60,12 +60,14 @@ def make_run(
     announcer: Announcer | None = None,
     patience: int | None = None,
     resumes: bool = False,
+    notices: tuple[str, ...] = (),
 ) -> TrainingRun:
     """All parts of a run, ready for :func:`snowmelt.training.fit`.
 
     Args:
         config: settled (see :func:`settle`).
         resumes: a checkpoint follows, so no encoder weights need to be found.
+        notices: more to say at the start and in the summary.
     """
     channels = output_channels(splits.train.classes)
     built = make_network(config.student, channels, config.seed, with_weights=not resumes)
@@ -130,7 +132,7 @@ def make_run(
         ),
         announcer=announcer or Announcer(),
         calibrate=functools.partial(calibrate_norms, built.network.encoder),
-        notices=tuple(notices_of(config, built, resumes)),
+        notices=(*notices_of(config, built, resumes), *notices),
     )
 
 

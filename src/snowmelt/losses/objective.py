@@ -18,8 +18,7 @@ from snowmelt.losses.segmentation import cross_entropy, dice
 
 
 def untempered(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A distillation loss that knows no temperature, under the calling convention of
-    ``DISTILLATION_TERMS``."""
+    """A loss that knows no temperature, under the calling convention of ``DISTILLATION_TERMS``."""
 
     def term(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, **rest: Tensor | Divisor) -> Tensor:
         return loss(student_logits, teacher_logits, **rest)
@@ -37,11 +36,10 @@ DISTILLATION_TERMS: dict[str, Callable[..., Tensor]] = {
 class Objective:
     """Weighted terms of one step, each returned by name so that each can be logged.
 
-    task = ``ce_weight`` cross_entropy + ``dice_weight`` dice; distill = the sum of ``distillation_weights``
-    times the terms they name. A term of weight 0 is not computed and not returned (0 times NaN would be NaN).
+    task = ``ce_weight`` cross_entropy + ``dice_weight`` dice; distill = the sum of ``distillation_weights`` times the
+    terms they name. A term of weight 0 is not computed and not returned (0 times NaN would be NaN).
 
-    Errors: SnowmeltError for alpha outside [0, 1], a negative or non-finite weight, or a term nobody has
-    registered.
+    Errors: SnowmeltError for alpha outside [0, 1], a negative or non-finite weight, or a term nobody has registered.
     """
 
     def __init__(
@@ -79,12 +77,11 @@ class Objective:
         pixels: Divisor = None,
         images: Divisor = None,
     ) -> dict[str, Tensor]:
-        """Every term by its name, and "task", "distill" and "total", all scalars; call ``backward`` on the
-        total.
+        """Every term by its name, and "task", "distill" and "total", all scalars; call ``backward`` on the total.
 
-        ``pixels`` and ``images`` are the valid pixels and the images of the whole effective batch (all
-        micro-batches, all processes); None means those of this call. Without teacher logits the total is the
-        task, and there is neither "distill" nor a distillation term in the answer.
+        ``pixels`` and ``images`` are the valid pixels and the images of the whole effective batch (all micro-batches,
+        all processes); None means those of this call. Without teacher logits the total is the task, and there is
+        neither "distill" nor a distillation term in the answer.
 
         Shape: logits (B, C, H, W), ``target`` (B, H, W) integer.
         """
@@ -120,7 +117,9 @@ class Objective:
         """
         weighted = ("task", "distill", "total")
         raw = {
-            name: value / (images if name == "dice" else pixels) for name, value in sums.items() if name not in weighted
+            name: value / max(1, images if name == "dice" else pixels)
+            for name, value in sums.items()
+            if name not in weighted
         }
         weights = {"cross_entropy": self.ce_weight, "dice": self.dice_weight}
         task = sum(weights[name] * value for name, value in raw.items() if name in weights)

@@ -35,6 +35,11 @@ class RunSummary(Listener):
         elif isinstance(event, RunEnded):
             self._ended = event
 
+    @property
+    def reason(self) -> str | None:
+        """Why the run ended, or ``None`` while it has not."""
+        return None if self._ended is None else self._ended.reason
+
     def text(self) -> str:
         """Several lines, without a newline at the end. Says what is known even where the run did not end."""
         lines = [self._headline(), *self._scores()]

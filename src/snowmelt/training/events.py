@@ -82,12 +82,12 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """``reason``: all epochs done, or stopped by max_steps."""
+    """``reason``: all epochs done, stopped by max_steps, or no better score for as long as the patience lasts."""
 
     step: int
     best_epoch: int
     best_miou: float
-    reason: Literal["complete", "max_steps"]
+    reason: Literal["complete", "max_steps", "plateau"]
 
 
 @dataclass(frozen=True)

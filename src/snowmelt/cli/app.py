@@ -1,0 +1,212 @@
+"""The ``snowmelt`` command: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from snowmelt._version import __version__
+from snowmelt.errors import SnowmeltError
+
+app = typer.Typer(
+    name="snowmelt",
+    help="Distil a large segmentation network into a small one: the temperature cools, the encoder thaws, "
+    "and the plan is there to read before training begins.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First steps: 'snowmelt demo', then 'snowmelt configs', then 'snowmelt train auto --data DIR'.",
+)
+
+
+class Device(str, Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class Precision(str, Enum):
+    auto = "auto"
+    float32 = "32"
+    bf16 = "bf16"
+    fp16 = "16"
+
+
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A registered name, FILE.yaml, or FILE.py:ATTRIBUTE (runs that file).")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC", help="scenes[:N], a folder, or coco:IMAGES:JSON[:category,...]."),
+]
+Val = Annotated[str | None, typer.Option(metavar="SPEC", help="A second SPEC for validation.")]
+ImageSize = Annotated[int | None, typer.Option(min=32, help="Side of the square the networks see, in pixels.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any other setting; may be given several times.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of order, augmentation and initial weights.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per forward pass and process.")]
+MaxSteps = Annotated[
+    int | None, typer.Option(min=1, help="End after so many optimizer steps of the run, the teacher's run too.")
+]
+DeviceOption = Annotated[Device | None, typer.Option(help="Where to train.")]
+PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic of the networks.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run aside (never deletes it).")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run was cut.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"snowmelt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    if debug:
+        os.environ["SNOWMELT_DEBUG"] = "1"
+
+
+@app.command()
+def train(
+    config: Config,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    max_steps: MaxSteps = None,
+    data: Data = None,
+    val: Val = None,
+    image_size: ImageSize = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    run_name: Annotated[str | None, typer.Option(help="Name of the run folder; by default the config's name.")] = None,
+    seed: Seed = None,
+    test_only: Annotated[bool, typer.Option("--test-only", help="Score the run's best weights, train nothing.")] = False,
+    set_: Set = None,
+) -> None:
+    """Train an experiment: its teacher first where one is missing, then the student."""
+    from snowmelt.jobs import prepare, score_run, train_experiment
+
+    experiment = prepare(
+        config,
+        epochs=epochs,
+        batch_size=batch_size,
+        max_steps=max_steps,
+        data=data,
+        val=val,
+        image_size=image_size,
+        device=device and device.value,
+        precision=precision and precision.value,
+        run_name=run_name,
+        seed=seed,
+        overrides=set_ or [],
+    )
+    if test_only:
+        score_run(experiment)
+    else:
+        train_experiment(experiment, resume=resume, overwrite=overwrite)
+
+
+@app.command()
+def teach(
+    config: Config,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    max_steps: MaxSteps = None,
+    data: Data = None,
+    val: Val = None,
+    image_size: ImageSize = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Train the teacher of an experiment, to its plateau; 'train' reuses it."""
+    from snowmelt.jobs import prepare, teach_experiment
+
+    teach_experiment(
+        prepare(
+            config,
+            epochs=epochs,
+            batch_size=batch_size,
+            max_steps=max_steps,
+            data=data,
+            val=val,
+            image_size=image_size,
+            device=device and device.value,
+            precision=precision and precision.value,
+            seed=seed,
+            overrides=set_ or [],
+        )
+    )
+
+
+@app.command()
+def plan(
+    config: Config,
+    epochs: Epochs = None,
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: every epoch and every stage.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a row for every epoch.")] = False,
+    set_: Set = None,
+) -> None:
+    """Show what will happen, stage by stage, before anything trains."""
+    from snowmelt.jobs import plan_experiment, prepare
+
+    if as_json and as_csv:
+        raise SnowmeltError("--json and --csv exclude each other; choose one")
+    form = "json" if as_json else "csv" if as_csv else "table"
+    plan_experiment(prepare(config, epochs=epochs, data=data, overrides=set_ or []), form)
+
+
+@app.command()
+def configs(
+    name: Annotated[str | None, typer.Argument(help="Show this experiment's settings as YAML.")] = None,
+) -> None:
+    """List the named experiments, or show one."""
+    from snowmelt.jobs import describe_configs
+
+    typer.echo(describe_configs(name), nl=False)
+
+
+@app.command()
+def demo() -> None:
+    """Teach, plan, distil and score on embedded data, in a few minutes on two cores."""
+    from snowmelt.jobs import run_demo
+
+    run_demo()
+
+
+def main() -> None:
+    """Entry point: errors of the user in one line, exit code 1; 2 for usage; 130 after Ctrl-C."""
+    sys.exit(run(app))
+
+
+def run(command: Any) -> int:
+    """Run a typer app and give its exit code, with every user's mistake as one line on stderr."""
+    try:
+        command(standalone_mode=True)
+    except SnowmeltError as error:
+        if os.environ.get("SNOWMELT_DEBUG"):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        typer.echo("interrupted; --resume goes on from the last checkpoint", err=True)
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0

@@ -1,0 +1,30 @@
+"""``snowmelt demo``: teach, plan, distil, score, on embedded data."""
+
+from __future__ import annotations
+
+import time
+
+from snowmelt.config_manager import ConfigManager
+from snowmelt.jobs.planning import plan_experiment
+from snowmelt.jobs.scoring import score_run
+from snowmelt.jobs.teaching import teach_experiment
+from snowmelt.jobs.training import train_experiment
+
+
+def run_demo() -> None:
+    """The whole cycle; an earlier demo's student is moved aside, its teacher is reused."""
+    started = time.perf_counter()
+    config = ConfigManager.get_config("demo")
+    print("\n[1/4] teach: an EfficientNet-B3 UNet learns the task\n")
+    teach_experiment(config)
+    print("\n[2/4] plan: what the student's training will do, before it does it\n")
+    plan_experiment(config)
+    print("\n[3/4] distil: an EfficientNet-B0 UNet learns from it, cooling and thawing\n")
+    train_experiment(config, overwrite=True)
+    print("\n[4/4] score: both on images that neither has seen\n")
+    score_run(config)
+    root = config.output / config.name
+    print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at {root / 'predictions'} and {root / 'plots'}, then:")
+    print("  snowmelt configs                      the named experiments")
+    print("  snowmelt plan auto --data DIR         the plan for your own images and masks")
+    print("  snowmelt train auto --data DIR        and their training")

@@ -1,0 +1,53 @@
+"""A few validation images with truth, teacher, student and errors side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from snowmelt.build import make_input
+from snowmelt.config import ExperimentConfig
+from snowmelt.data import Batch, EvaluationDataset, build_evaluation_transform, collate
+from snowmelt.evaluation import predict_classes
+from snowmelt.jobs.session import Session
+from snowmelt.models import load_weights, normalisation_of
+from snowmelt.reporting import Prediction, RunFolder, make_panels, save_predictions
+from snowmelt.training import TrainingRun
+
+PICTURES = 6
+
+
+def draw_predictions(
+    session: Session, config: ExperimentConfig, folder: RunFolder, run: TrainingRun
+) -> dict[str, np.ndarray]:
+    """Write panels of the best weights into ``predictions/``, and return them by name."""
+    source = session.splits.val
+    chosen = sorted({int(index) for index in np.linspace(0, len(source) - 1, num=min(PICTURES, len(source)))})
+    dataset = EvaluationDataset(source, build_evaluation_transform(config.data.image_size or 256))
+    batch = collate([dataset[index] for index in chosen])
+    student = _predict_best(session, config, run, batch)
+    teacher = None
+    if run.teacher is not None:
+        teacher = predict_classes(run.teacher(batch.images.to(session.engine.device))).cpu().numpy()
+    predictions = [
+        Prediction(
+            name=source.name(index),
+            image=batch.images[row].permute(1, 2, 0).numpy(),
+            truth=batch.masks[row].numpy(),
+            student=student[row],
+            teacher=None if teacher is None else teacher[row],
+        )
+        for row, index in enumerate(chosen)
+    ]
+    save_predictions(folder, predictions, run.classes)
+    return make_panels(predictions, run.classes)
+
+
+def _predict_best(session: Session, config: ExperimentConfig, run: TrainingRun, batch: Batch) -> np.ndarray:
+    state, _ = load_weights(run.checkpoints.best)
+    run.network.load_state_dict(state)
+    run.network.eval()
+    prepare = make_input(normalisation_of(config.student.encoder))
+    with torch.no_grad(), session.engine.autocast():
+        logits = run.network(prepare(batch.images.to(session.engine.device)))
+    return predict_classes(logits.float()).cpu().numpy()

@@ -1,0 +1,48 @@
+"""``snowmelt plan``: the stage table before anything trains."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+
+from snowmelt.build import make_plan_of, open_data, output_channels, settle
+from snowmelt.config import ExperimentConfig
+from snowmelt.reporting import plan_csv, plan_table
+
+
+def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
+    """Print the plan of ``config`` as ``table``, ``json`` or ``csv``.
+
+    The data is opened for its number of images and classes, not read.
+    """
+    splits = open_data(config)
+    settled, notes = settle(config, len(splits.train))
+    plan = make_plan_of(settled, output_channels(splits.classes))
+    if form == "json":
+        print(json.dumps(plan.to_dict(), indent=2))
+    elif form == "csv":
+        print(plan_csv(plan), end="")
+    else:
+        console = Console()
+        console.print(plan_table(plan, title=settled.name))
+        for note in (*notes, *explain_rates(settled)):
+            console.print(note, soft_wrap=True, highlight=False)
+
+
+def explain_rates(config: ExperimentConfig) -> list[str]:
+    """What the table's learning rates mean, in a line."""
+    optimizer = config.optimizer
+    text = f"Rates are those of a stage's first step; over the run they follow '{optimizer.schedule}'"
+    if optimizer.schedule == "trapezoid":
+        start = round(config.training.epochs * (1 - optimizer.cooldown))
+        text += f": warm-up, constant, and from epoch {start} down to {optimizer.floor:g} of it"
+    lines = [text + "."]
+    last = config.thaw.start + 6 * config.thaw.every
+    if config.thaw.progressive and config.thaw.start >= config.training.epochs:
+        lines.append(
+            f"Nothing thaws: the first thaw is at epoch {config.thaw.start}, and the run has {config.training.epochs}."
+        )
+    elif config.thaw.progressive and config.thaw.most is None and last >= config.training.epochs:
+        lines.append("The run ends before the whole encoder learns; more epochs or a smaller thaw.every change that.")
+    return lines

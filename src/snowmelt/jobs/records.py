@@ -1,0 +1,63 @@
+"""``summary.json``: what a finished run leaves for whoever asks later, reuse of teachers among them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from snowmelt.reporting import RunFolder
+
+FILE = "summary.json"
+
+
+def write_record(folder: RunFolder, record: dict[str, Any]) -> None:
+    """Keep ``record`` as the run's outcome. A score that is not a number becomes ``null``."""
+    plain = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    }
+    aside = folder.root / (FILE + ".tmp")
+    aside.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    aside.replace(folder.root / FILE)
+
+
+def read_record(root: Path) -> dict[str, Any] | None:
+    """The outcome of the run in ``root``, or ``None`` while it has not ended (or the file is not readable)."""
+    try:
+        record = json.loads((root / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def is_finished(record: dict[str, Any] | None, max_steps: int | None) -> bool:
+    """Whether a run with this outcome has nothing left to do."""
+    if record is None:
+        return False
+    if record.get("reason") in ("complete", "plateau"):
+        return True
+    return max_steps is not None and int(record.get("step", 0)) >= max_steps
+
+
+def all_records(output: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Outcomes of all runs below ``output``, with their folders."""
+    for path in sorted(output.glob(f"*/{FILE}")):
+        record = read_record(path.parent)
+        if record is not None:
+            yield path.parent, record
+
+
+def best_plain(output: Path, data: str, image_size: int | None, encoder: str) -> tuple[Path, float] | None:
+    """The best finished run without a teacher, of the same student on the same data."""
+    found = [
+        (path, float(record["best_miou"]))
+        for path, record in all_records(output)
+        if not record.get("distills")
+        and record.get("data") == data
+        and record.get("image_size") == image_size
+        and record.get("encoder") == encoder
+        and record.get("best_miou") is not None
+    ]
+    return max(found, key=lambda item: item[1], default=None)

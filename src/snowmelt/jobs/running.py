@@ -1,0 +1,153 @@
+"""One training run from settled settings to a finished run folder; students and teachers alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from snowmelt.build import identity_of, make_run, parameter_counts
+from snowmelt.config import ExperimentConfig
+from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.pictures import draw_predictions
+from snowmelt.jobs.records import is_finished, read_record, write_record
+from snowmelt.jobs.session import Session
+from snowmelt.reporting import (
+    MetricTables,
+    ProgressDisplay,
+    RunFolder,
+    RunSummary,
+    TensorBoardLog,
+    TextLog,
+    draw_plots,
+)
+from snowmelt.schedules import make_plan
+from snowmelt.teachers import NetworkTeacher
+from snowmelt.training import Announcer, Listener, Message, TrainingRun, TrainState, fit
+
+
+def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
+    """Say at once, before data is read, that a run is there already."""
+    if RunFolder(root).is_run and not (resume or overwrite):
+        RunFolder.create(root)  # raises, with the ways out
+
+
+def run_training(
+    session: Session,
+    config: ExperimentConfig,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    teacher: NetworkTeacher | None = None,
+    teacher_miou: float | None = None,
+    patience: int | None = None,
+    notices: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Train, and leave a run folder with everything in it. A finished run that is resumed is left alone.
+
+    Returns:
+        The outcome, as ``summary.json`` holds it.
+    """
+    root = config.output / config.name
+    if resume:
+        check_same_settings(root, config)
+        record = read_record(root)
+        if record is not None and is_finished(record, config.training.max_steps):
+            session.say(f"{root}: this run is finished (best mIoU {record['best_miou']}); nothing left to do")
+            return record
+    if session.leads:
+        RunFolder.create(root, resume=resume, overwrite=overwrite)
+    session.engine.barrier()
+    folder = RunFolder(root)
+    summary = RunSummary(folder)
+    tensorboard = TensorBoardLog(folder)
+    listeners: list[Listener] = [MetricTables(folder), TextLog(folder), tensorboard, ProgressDisplay(), summary]
+    announcer = Announcer(listeners if session.leads else [])
+    resumes = resume and (folder.checkpoints / "last.ckpt").exists()
+    run = make_run(
+        config,
+        session.splits,
+        session.engine,
+        folder.checkpoints,
+        teacher=teacher,
+        announcer=announcer,
+        patience=patience,
+        resumes=resumes,
+        notices=notices,
+    )
+    if session.leads:
+        folder.write_config(config.model_dump(mode="json"))
+        folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
+    try:
+        state = fit(run)
+        record = make_record(session, config, run, state, summary)
+        if session.leads:
+            warn_about_teacher(announcer, state.best_miou, teacher_miou)
+            finish(session, config, folder, run, tensorboard)
+            write_record(folder, record)
+    finally:
+        announcer.close()
+    session.say(f"\n{summary.text()}\nEverything about this run lies in {root}")
+    return record
+
+
+def make_record(
+    session: Session, config: ExperimentConfig, run: TrainingRun, state: TrainState, summary: RunSummary
+) -> dict[str, Any]:
+    """What later jobs want to know of this run."""
+    return {
+        "name": config.name,
+        "reason": summary.reason,
+        "step": state.step,
+        "best_epoch": state.best_epoch,
+        "best_miou": state.best_miou,
+        "distills": run.teacher is not None,
+        "teacher": None if run.teacher is None else config.teacher.source,
+        "architecture": config.student.architecture,
+        "encoder": config.student.encoder,
+        "image_size": config.data.image_size,
+        "data": session.data_digest,
+        "classes": list(run.classes),
+    }
+
+
+def finish(
+    session: Session, config: ExperimentConfig, folder: RunFolder, run: TrainingRun, tensorboard: TensorBoardLog
+) -> None:
+    """Plots and pictures of the best weights."""
+    draw_plots(folder)
+    panels = draw_predictions(session, config, folder, run)
+    tensorboard.add_images(config.training.epochs - 1, panels)
+
+
+def warn_about_teacher(announcer: Announcer, student: float, teacher: float | None) -> None:
+    """A teacher that the student has caught up with has little left to teach."""
+    if teacher is not None and student >= teacher:
+        announcer.tell(
+            Message(
+                f"the teacher (mIoU {teacher:.4f}) is not better than its student ({student:.4f}): distillation has "
+                "little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one",
+                "warning",
+            )
+        )
+
+
+def check_same_settings(root: Path, config: ExperimentConfig) -> None:
+    """Refuse to go on with a run under settings that would have given another one.
+
+    Raises:
+        SnowmeltError: names each setting that differs.
+    """
+    folder = RunFolder(root)
+    if not folder.config_file.exists():
+        return
+    before = identity_of(ExperimentConfig(**folder.read_config()))
+    now = identity_of(config)
+    keys = sorted(before.keys() | now.keys())
+    different = [
+        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)
+    ]
+    if different:
+        raise SnowmeltError(
+            f"{root}: cannot resume with other settings: {'; '.join(different)}; "
+            "give the same settings, or start anew with --overwrite or --run-name"
+        )

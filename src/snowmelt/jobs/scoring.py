@@ -1,0 +1,110 @@
+"""``--test-only``: the best weights of a run on the test images."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from snowmelt.build import load_network, make_scorer, make_teacher, output_channels, teacher_experiment
+from snowmelt.config import ExperimentConfig
+from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.teaching import given_weights
+from snowmelt.reporting import RunFolder
+from snowmelt.teachers import NetworkTeacher
+from snowmelt.training import Score
+
+
+def score_run(config: ExperimentConfig) -> Score:
+    """Score the run's best weights on the test part of its data (validation where there is none), and print it.
+
+    The teacher is scored beside it where its weights are there. The figures are kept in ``test_scores.json``.
+
+    Raises:
+        SnowmeltError: the run has no weights yet.
+    """
+    folder = RunFolder(config.output / config.name)
+    best = folder.checkpoints / "best.safetensors"
+    if not best.exists():
+        raise SnowmeltError(f"{folder.root}: has no checkpoints/best.safetensors to score; train it first")
+    session = open_session(config)
+    splits = session.splits
+    part, source = ("test", splits.test) if splits.test is not None else ("val", splits.val)
+    channels = output_channels(splits.classes)
+    built = load_network(best, session.config.student, channels)
+    network = built.network.to(session.engine.device)
+    scorer = make_scorer(session.config, source, session.engine, built.normalisation, existing_teacher(session))
+    score = scorer.score(network)
+    if session.leads:
+        print_score(score, f"{config.name} on {len(source)} {part} images")
+        write_score(folder.root / "test_scores.json", score, part, len(source))
+    return score
+
+
+def existing_teacher(session: Session) -> NetworkTeacher | None:
+    """The experiment's teacher if its weights are there; scoring does not train one."""
+    config = session.config
+    if not config.distills:
+        return None
+    if config.teacher.source == "auto":
+        experiment = teacher_experiment(config, session.splits)
+        path = RunFolder(experiment.output / experiment.name).checkpoints / "best.safetensors"
+        if not path.exists():
+            return None
+    else:
+        path = given_weights(Path(config.teacher.source))
+    return make_teacher(config, path, output_channels(session.splits.classes), session.engine)
+
+
+def print_score(score: Score, title: str) -> None:
+    """Student and teacher side by side, class by class."""
+    table = Table(title=title)
+    table.add_column("IoU")
+    table.add_column("student", justify="right")
+    if score.teacher_iou is not None:
+        table.add_column("teacher", justify="right")
+    for name, value in score.iou.items():
+        row = [name, _figure(value)]
+        if score.teacher_iou is not None:
+            row.append(_figure(score.teacher_iou[name]))
+        table.add_row(*row)
+    table.add_section()
+    last = ["mIoU", _figure(score.miou)]
+    if score.teacher_miou is not None:
+        last.append(_figure(score.teacher_miou))
+    table.add_row(*last, style="bold")
+    console = Console()
+    console.print(table)
+    if score.agreement is not None:
+        console.print(f"Student and teacher agree on {100 * score.agreement:.1f} % of the pixels.", highlight=False)
+
+
+def write_score(path: Path, score: Score, part: str, images: int) -> None:
+    """The same figures for a script; a class that is absent is ``null``."""
+
+    def plain(values: dict[str, float] | None) -> dict[str, Any] | None:
+        return None if values is None else {name: _number(value) for name, value in values.items()}
+
+    content = {
+        "part": part,
+        "images": images,
+        "miou": _number(score.miou),
+        "iou": plain(score.iou),
+        "teacher_miou": None if score.teacher_miou is None else _number(score.teacher_miou),
+        "teacher_iou": plain(score.teacher_iou),
+        "agreement": score.agreement,
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _figure(value: float) -> str:
+    return "absent" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,66 @@
+"""What every job needs first: device, data that was checked, and settings without open choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snowmelt.build import data_digest, is_scenes, make_engine, open_data, settle
+from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.data import Splits
+from snowmelt.training import Engine
+
+
+@dataclass(frozen=True)
+class Session:
+    """A settled experiment on a device, with its data."""
+
+    config: ExperimentConfig
+    engine: Engine
+    splits: Splits
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.engine.rank == 0
+
+    @property
+    def data_digest(self) -> str:
+        """Tells one data set from another."""
+        return data_digest(self.splits)
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal."""
+        if self.leads:
+            print(text, flush=True)
+
+
+def open_session(config: ExperimentConfig, check: bool = True) -> Session:
+    """Open device and data, look at every file once, settle what depends on either.
+
+    Raises:
+        SnowmeltError: no such device, or data that training would stumble over later.
+    """
+    engine = make_engine(config)
+    splits = open_data(config)
+    settled, notes = settle(config, len(splits.train))
+    resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
+    session = Session(with_values(settled, resolved), engine, splits)
+    session.say(describe_data(session))
+    for note in notes:
+        session.say(note)
+    if check and session.leads:
+        splits.check()
+    engine.barrier()
+    return session
+
+
+def describe_data(session: Session) -> str:
+    """What is trained on; embedded scenes are announced so that nobody takes them for their own data."""
+    splits = session.splits
+    counts = f"{len(splits.train)} training and {len(splits.val)} validation images"
+    if is_scenes(session.config):
+        return (
+            f">>> EMBEDDED DATA: {counts} of generated scenes, not yours. They prove the machinery; "
+            "give --data DIR for your own. <<<"
+        )
+    return f"data: {splits.train.describe()}; {splits.note}; {counts}"

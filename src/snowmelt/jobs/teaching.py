@@ -1,0 +1,116 @@
+"""Finding the teacher of an experiment, or training it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snowmelt.build import make_teacher, output_channels, teacher_experiment
+from snowmelt.config import ExperimentConfig
+from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.records import is_finished, read_record
+from snowmelt.jobs.running import run_training
+from snowmelt.jobs.session import Session, open_session
+from snowmelt.reporting import RunFolder, read_metrics
+from snowmelt.teachers import NetworkTeacher
+
+STILL_RISING = 0.01  # mIoU gained in the last quarter of a training above which it was no plateau
+
+
+@dataclass(frozen=True)
+class FoundTeacher:
+    """A teacher ready to teach, its validation score where it is known, and what to say about it."""
+
+    teacher: NetworkTeacher
+    miou: float | None
+    notices: tuple[str, ...] = ()
+
+
+def teach_experiment(config: ExperimentConfig) -> Path:
+    """Train the teacher of ``config`` where it is not there yet; the path of its weights."""
+    if not config.distills:
+        raise SnowmeltError(f"{config.name} has no teacher to train; distillation.enabled or teacher.source says so")
+    if config.teacher.source != "auto":
+        raise SnowmeltError(
+            f"teacher.source is {config.teacher.source!r}, so there is nothing to train; use teacher.source=auto"
+        )
+    return train_teacher(open_session(config))
+
+
+def find_teacher(session: Session) -> FoundTeacher | None:
+    """The teacher that the settings name, trained first where it is ``auto`` and missing.
+
+    Raises:
+        SnowmeltError: no such file, or a network that does not fit.
+    """
+    config = session.config
+    if not config.distills:
+        return None
+    path = train_teacher(session) if config.teacher.source == "auto" else given_weights(Path(config.teacher.source))
+    channels = output_channels(session.splits.classes)
+    teacher = make_teacher(config, path, channels, session.engine)
+    session.say(f"teacher: {teacher.describe()}")
+    record = read_record(path.parent.parent)
+    miou = None if record is None else record.get("best_miou")
+    return FoundTeacher(teacher, miou, tuple(notices_of(path.parent.parent, record)))
+
+
+def given_weights(path: Path) -> Path:
+    """The weights file that ``path`` means: itself, or the best of the run folder that it is."""
+    if path.is_dir():
+        best = RunFolder(path).checkpoints / "best.safetensors"
+        if not best.exists():
+            raise SnowmeltError(f"{path}: holds no checkpoints/best.safetensors; give a run folder or a weights file")
+        return best
+    if not path.exists():
+        raise SnowmeltError(f"teacher.source: {path} does not exist; give auto, none, a run folder or a weights file")
+    return path
+
+
+def train_teacher(session: Session) -> Path:
+    """Weights of the automatic teacher; trains it, or goes on with a training that was cut."""
+    config = session.config
+    experiment = teacher_experiment(config, session.splits)
+    root = experiment.output / experiment.name
+    best = RunFolder(root).checkpoints / "best.safetensors"
+    record = read_record(root)
+    if is_finished(record, experiment.training.max_steps) and best.exists():
+        session.say(f"teacher: {root} is reused (best mIoU {_score(record)})")
+        return best
+    session.say(
+        f"teacher: none of this kind yet, so {experiment.student.encoder} is trained first on the same data, "
+        f"for at most {experiment.training.epochs} epochs, into {root}"
+    )
+    run_training(session, experiment, resume=RunFolder(root).is_run, patience=config.teacher.patience)
+    return best
+
+
+def notices_of(root: Path, record: dict[str, Any] | None) -> list[str]:
+    """Doubts about a teacher that ``snowmelt`` has trained: was its training long enough?"""
+    if record is None:
+        return []
+    if record.get("reason") == "max_steps":
+        return [f"the teacher's own training was cut by max_steps (mIoU {_score(record)}); it may teach little"]
+    gain = late_gain(RunFolder(root))
+    if record.get("reason") == "complete" and gain is not None and gain > STILL_RISING:
+        return [
+            f"the teacher was still improving when its training ended (+{gain:.3f} mIoU in the last quarter); "
+            "a longer one may teach better: --set teacher.epochs=N"
+        ]
+    return []
+
+
+def late_gain(folder: RunFolder) -> float | None:
+    """How much the best score rose in the last quarter of a run's epochs; ``None`` when it has fewer than four."""
+    scores = [row["miou"] for row in read_metrics(folder.metrics_file)] if folder.metrics_file.exists() else []
+    values = [score for score in scores if isinstance(score, float)]
+    if len(values) < 4:
+        return None
+    cut = len(values) - len(values) // 4
+    return max(values) - max(values[:cut])
+
+
+def _score(record: dict[str, Any] | None) -> str:
+    miou = None if record is None else record.get("best_miou")
+    return "unknown" if miou is None else f"{miou:.4f}"

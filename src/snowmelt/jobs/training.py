@@ -1,0 +1,43 @@
+"""``snowmelt train``: teacher first where one is missing, then the student."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snowmelt.config import ExperimentConfig
+from snowmelt.jobs.records import best_plain
+from snowmelt.jobs.running import refuse_existing, run_training
+from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.teaching import FoundTeacher, find_teacher
+
+
+def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Train ``config`` into ``output/name`` and return the outcome.
+
+    Raises:
+        SnowmeltError: whatever the user can mend: settings, data, an existing run, weights that do not fit.
+    """
+    refuse_existing(config.output / config.name, resume, overwrite)
+    session = open_session(config)
+    found = find_teacher(session)
+    return run_training(
+        session,
+        session.config,
+        resume=resume,
+        overwrite=overwrite,
+        teacher=None if found is None else found.teacher,
+        teacher_miou=None if found is None else found.miou,
+        notices=() if found is None else (*found.notices, *compare_with_plain(session, found)),
+    )
+
+
+def compare_with_plain(session: Session, found: FoundTeacher) -> list[str]:
+    """A warning when a student without a teacher, trained here before on the same data, was as good as the teacher."""
+    config = session.config
+    plain = best_plain(config.output, session.data_digest, config.data.image_size, config.student.encoder)
+    if plain is None or found.miou is None or found.miou > plain[1]:
+        return []
+    return [
+        f"the teacher (mIoU {found.miou:.4f}) is not better than the plain student in {plain[0]} ({plain[1]:.4f}): "
+        "distillation can hurt here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
+    ]

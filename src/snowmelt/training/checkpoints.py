@@ -1,0 +1,134 @@
+"""Checkpoints: ``last`` to go on from, ``best`` to take away."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.models import save_weights
+from snowmelt.training.state import TrainState
+
+FORMAT = 1
+
+
+class Checkpoints:
+    """The ``checkpoints/`` folder of a run.
+
+    ``last.ckpt`` is the whole training state in one file, loadable with ``weights_only=True``; weights as
+    safetensors lie beside it. Every file is written aside, flushed and renamed, so a cut leaves the old one.
+
+    Args:
+        folder: where the files go.
+        identity: what a resumed run must have in common with the run that saved (epochs, groups, seed, ...).
+        metadata: goes into every safetensors file.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.identity = dict(identity)
+        self.metadata = dict(metadata)
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def _best_of_complete_epochs(self) -> Path:
+        return self.folder / "best.complete.safetensors"
+
+    def save_last(self, state: TrainState, network: nn.Module, optimizer: Optimizer) -> None:
+        """Everything needed to go on, and the weights alone as ``last.safetensors``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        content = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "state": state.to_dict(),
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        torch.save(content, buffer)
+        save_weights(self.folder / "last.safetensors", network, self._describe(state))
+        write_atomically(self.last, buffer.getbuffer())
+
+    def save_best(self, state: TrainState, network: nn.Module, complete: bool) -> None:
+        """The weights with the best score so far.
+
+        A run that ``max_steps`` stops inside an epoch scores a state that the uninterrupted run never scores. If
+        that state is the best, the best of the complete epochs is kept aside, and a resumed run takes it back.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not complete and self.best.exists():
+            os.replace(self.best, self._best_of_complete_epochs)
+        save_weights(self.best, network, self._describe(state))
+
+    def load_last(self, network: nn.Module, optimizer: Optimizer) -> TrainState | None:
+        """Put network and optimizer where the last checkpoint left them; ``None`` when there is none.
+
+        Raises:
+            SnowmeltError: the file is damaged, or belongs to a run with other settings (each is named).
+        """
+        if not self.last.exists():
+            return None
+        content = self._read()
+        saved = content["identity"]
+        different = [
+            f"{key} was {saved.get(key)!r} and is {value!r}"
+            for key, value in self.identity.items()
+            if saved.get(key) != value
+        ]
+        if different:
+            raise SnowmeltError(
+                f"{self.last}: cannot go on with other settings: {'; '.join(different)}; "
+                "use the same settings, or start anew with --overwrite or --run-name"
+            )
+        network.load_state_dict(content["network"])
+        optimizer.load_state_dict(content["optimizer"])
+        if self._best_of_complete_epochs.exists():
+            os.replace(self._best_of_complete_epochs, self.best)
+        return TrainState.from_dict(content["state"])
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = torch.load(self.last, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
+            raise SnowmeltError(
+                f"{self.last}: is damaged or no checkpoint ({type(error).__name__}); start anew with --overwrite"
+            ) from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise SnowmeltError(f"{self.last}: was not written by this version of Snowmelt; use --overwrite")
+        return content
+
+    def _describe(self, state: TrainState) -> dict[str, Any]:
+        # best_miou is -inf before the first score, which JSON cannot hold.
+        best = state.best_miou if state.best_epoch >= 0 else None
+        position = {"epoch": state.epoch, "step": state.step, "best_miou": best, "best_epoch": state.best_epoch}
+        return {**self.metadata, **position}
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write aside, flush to the disk, rename, flush the folder: the path holds the old content or the new."""
+    aside = path.with_name(path.name + ".tmp")
+    with open(aside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,139 @@
+"""Device, precision, processes: Lightning Fabric, set up for a trainable set that changes."""
+
+from __future__ import annotations
+
+import gc
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from snowmelt.errors import SnowmeltError
+
+FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` as what this machine has; anything else must be there.
+
+    Raises:
+        SnowmeltError: a device that this machine or this build of PyTorch lacks.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available.get(device, False):
+        raise SnowmeltError(f"device {device!r} is not available here; use --device cpu or --device auto")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """``auto`` as bf16 where the processor computes in it, else 32.
+
+    Raises:
+        SnowmeltError: fp16 on a CPU, which has no fast fp16 and needs no loss scaling with bf16.
+    """
+    if precision == "16" and device == "cpu":
+        raise SnowmeltError("precision 16 is for GPUs; on the CPU use --precision bf16 or 32")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
+    if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_instructions():
+        return "bf16"
+    return "32"
+
+
+def mixed_precision_for(device: str) -> str:
+    """The half precision that ``device`` can compute in, whether or not it is the faster one."""
+    cuda = resolve_device(device) == "cuda"
+    return "16" if cuda and not torch.cuda.is_bf16_supported(including_emulation=False) else "bf16"
+
+
+def _has_bf16_instructions() -> bool:
+    # oneDNN also "supports" bf16 by converting on AVX512 without BF16, which is slower than float32.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+class Engine:
+    """Runs a network on a device, in a precision, in one process or in those that ``torchrun`` started.
+
+    The gradient synchroniser of several processes (DDP) only ever knows the parameters that were trainable when it
+    was built; :meth:`wrap` is therefore called anew at every thaw. The same holds for ``torch.compile``, which
+    would go on with a graph in which the newly thawed parameters are constants.
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "auto", compile: bool | str = False) -> None:
+        self.device_name = resolve_device(device)
+        self.precision = resolve_precision(precision, self.device_name)
+        self._compile = compile
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+        options: dict[str, Any] = {"devices": 1}
+        if processes > 1:
+            backend = "nccl" if self.device_name == "cuda" else "gloo"
+            options = {
+                "devices": local,
+                "num_nodes": processes // local,
+                "strategy": DDPStrategy(process_group_backend=backend),
+            }
+        self.fabric = Fabric(
+            accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options
+        )
+        self.fabric.launch()
+
+    @property
+    def device(self) -> torch.device:
+        return self.fabric.device
+
+    @property
+    def rank(self) -> int:
+        return self.fabric.global_rank
+
+    @property
+    def world_size(self) -> int:
+        return self.fabric.world_size
+
+    def wrap(self, network: nn.Module, before: nn.Module | None = None) -> nn.Module:
+        """The network ready for training steps; ``before`` is the previous wrapping, which is given up.
+
+        The parameters stay the same objects, so an optimizer over them keeps its state.
+        """
+        if before is not None:
+            self._release(before)
+        target = network
+        if self._compile:
+            torch.compiler.reset()
+            backend = self._compile if isinstance(self._compile, str) else "inductor"
+            target = torch.compile(network, backend=backend)  # type: ignore[assignment]
+        return self.fabric.setup_module(target)
+
+    @staticmethod
+    def _release(wrapped: nn.Module) -> None:
+        # The old synchroniser takes its gradient hooks with it only when it is really freed.
+        wrapped.__dict__.pop("_original_module", None)
+        wrapped._modules.clear()
+        gc.collect()
+
+    def set_up(self, optimizer: Optimizer) -> Optimizer:
+        """The optimizer behind Fabric's loss scaling."""
+        return self.fabric.setup_optimizers(optimizer)  # type: ignore[return-value]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision of the networks, for forward passes outside the wrapped module (teacher, scoring)."""
+        return self.fabric.autocast()
+
+    def sum_over_processes(self, value: Tensor) -> Tensor:
+        """Elementwise sum over all processes; the value itself where there is one."""
+        if self.world_size == 1:
+            return value
+        return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+
+    def barrier(self) -> None:
+        """Wait for the other processes."""
+        self.fabric.barrier()

@@ -1,0 +1,21 @@
+"""Numbers that steer the loop, without the settings objects they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop runs. ``batch_size`` counts images per forward pass and process."""
+
+    batch_size: int
+    accumulate: int = 1
+    max_steps: int | None = None
+    clip_norm: float | None = 1.0
+    log_every: int = 20
+    checkpoint_every: int | None = None
+    max_skipped: int = 20
+    patience: int | None = None  # epochs without a better score after which the run ends; None: never
+    seed: int = 0
+    calibration_batches: int = 0  # batches that give a random, frozen encoder its norm statistics

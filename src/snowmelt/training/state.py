@@ -1,0 +1,48 @@
+"""The one object that says where a run is; what is saved and resumed, besides weights and optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class TrainState:
+    """Position and tallies of a run.
+
+    There is no generator state in it on purpose: order, augmentation and the networks' own randomness are seeded
+    from (seed, epoch, step), so the position alone restores them.
+
+    Attributes:
+        step: optimizer steps done in the run.
+        epoch: the epoch that the next step belongs to.
+        step_in_epoch: steps done in that epoch.
+        best_miou, best_epoch: best validation score of a complete epoch and when it was reached.
+        sums: loss terms summed over the steps of the current epoch, one value per process.
+        skipped: steps of the current epoch without an update, since loss or gradient was not finite.
+        skipped_in_a_row: such steps in a row, up to now.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best_miou: float = -math.inf
+    best_epoch: int = -1
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainState:
+        return cls(**values)
+
+    def next_epoch(self) -> None:
+        """Close the current epoch."""
+        self.epoch += 1
+        self.step_in_epoch = 0
+        self.sums = {}
+        self.skipped = 0

@@ -1,0 +1,98 @@
+"""One optimizer step: micro-batches forward and backward, clip, update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snowmelt.data import IGNORE_INDEX, Batch
+from snowmelt.training.run import TrainingRun
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """Terms of this process's share of the step (they add up over processes), and whether the update was made."""
+
+    terms: Mapping[str, Tensor]
+    finite: Tensor  # () bool, on the device
+
+
+def train_step(run: TrainingRun, batch: Batch, temperature: float | None) -> StepOutcome:
+    """Learn from this process's share of one effective batch.
+
+    Every term is divided by the valid pixels (Dice: by the images) of the whole effective batch, over all
+    micro-batches and processes, so that how the batch is cut does not change the gradient.
+    """
+    assert run.module is not None and run.stepper is not None, "enter_stage comes before the first step"
+    engine, size = run.engine, run.options.batch_size
+    batch = batch.to(engine.device, non_blocking=True)
+    pixels, images = count_effective(run, batch)
+    sums: dict[str, Tensor] = {}
+    for start in range(0, len(batch), size):
+        micro = batch[start : start + size]
+        more_to_come = start + size < len(batch)
+        with engine.fabric.no_backward_sync(run.module, enabled=more_to_come):  # type: ignore[arg-type]
+            terms = forward(run, micro, temperature, pixels, images)
+            # The synchroniser averages over processes; the divisor already counts all of them.
+            engine.fabric.backward(terms["total"] * engine.world_size)
+        for name, value in terms.items():
+            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+    finite = update(run, sums["total"])
+    return StepOutcome(sums, finite)
+
+
+def count_effective(run: TrainingRun, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Valid pixels and images of the whole effective batch. A filler (negative index) is no image."""
+    valid = (batch.masks != IGNORE_INDEX).sum()
+    images = (batch.indices >= 0).sum()
+    counts = run.engine.sum_over_processes(torch.stack([valid, images]))
+    return counts[0].clamp(min=1), counts[1].clamp(min=1)
+
+
+def forward(
+    run: TrainingRun, micro: Batch, temperature: float | None, pixels: Tensor, images: Tensor
+) -> dict[str, Tensor]:
+    """Every loss term of one micro-batch."""
+    assert run.module is not None
+    logits = run.module(run.normalise(micro.images))
+    teacher_logits = None if run.teacher is None else run.teacher(micro.images)
+    return run.objective(
+        logits,
+        teacher_logits,
+        micro.masks.long(),
+        temperature=1.0 if temperature is None else temperature,
+        pixels=pixels,
+        images=images,
+    )
+
+
+def update(run: TrainingRun, total: Tensor) -> Tensor:
+    """Clip the gradients of all that learns and step, unless loss or gradient is not finite.
+
+    The decision is taken on the device: a fused AdamW leaves weights and moments alone where ``found_inf`` is 1,
+    as it does for a loss scaler.
+    """
+    assert run.stepper is not None
+    engine = run.engine
+    limit = run.options.clip_norm if run.options.clip_norm is not None else float("inf")
+    norm = engine.fabric.clip_gradients(
+        run.module,  # type: ignore[arg-type]
+        run.stepper,
+        max_norm=limit,
+        error_if_nonfinite=False,
+    )
+    bad = (~(torch.isfinite(norm) & torch.isfinite(total))).to(torch.float32)  # type: ignore[arg-type]
+    bad = engine.sum_over_processes(bad).clamp(max=1.0)
+    if engine.precision == "16":
+        run.stepper.step()  # the loss scaler looks for infinities by itself
+    elif run.optimizer.defaults.get("fused"):
+        run.optimizer.grad_scale = None  # type: ignore[attr-defined]
+        run.optimizer.found_inf = bad  # type: ignore[attr-defined]
+        run.stepper.step()
+    elif bad.item() == 0:
+        run.stepper.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return bad == 0

@@ -1,0 +1,56 @@
+"""Sums over the steps of an epoch, kept on the device so that no step waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from snowmelt.training.engine import Engine
+from snowmelt.training.state import TrainState
+
+
+class Tally:
+    """Loss terms summed over an epoch's steps, and the steps that were skipped.
+
+    In double precision, so that an epoch resumed in its middle adds up to the same bits; MPS has none, and there
+    single precision must do.
+    """
+
+    def __init__(self, engine: Engine, state: TrainState) -> None:
+        self._engine = engine
+        self._dtype = torch.float32 if engine.device_name == "mps" else torch.float64
+        self._names = list(state.sums)
+        own = [values[engine.rank] for values in state.sums.values()]
+        self._sums = torch.tensor(own, dtype=self._dtype, device=engine.device)
+        counts = [state.skipped, state.skipped_in_a_row]
+        self._counts = torch.tensor(counts, dtype=torch.int64, device=engine.device)
+
+    def add(self, terms: Mapping[str, Tensor], finite: Tensor) -> None:
+        """Count one step; the terms of a step that was not finite are left out."""
+        if not self._names:
+            self._names = list(terms)
+            self._sums = torch.zeros(len(terms), dtype=self._dtype, device=self._engine.device)
+        values = torch.stack([terms[name] for name in self._names]).to(self._dtype)
+        self._sums += torch.where(finite, values, torch.zeros_like(values))
+        bad = (~finite).to(torch.int64)
+        self._counts = torch.stack([self._counts[0] + bad, (self._counts[1] + 1) * bad])
+
+    def store(self, state: TrainState) -> None:
+        """Write the tallies into the state; waits for the device."""
+        if self._engine.world_size == 1:
+            by_rank = self._sums.unsqueeze(0)
+        else:
+            by_rank = self._engine.fabric.all_gather(self._sums)  # type: ignore[assignment]
+        columns = by_rank.cpu().T.tolist()
+        state.sums = dict(zip(self._names, columns, strict=True))
+        state.skipped, state.skipped_in_a_row = self._counts.tolist()
+
+
+def mean_terms(state: TrainState) -> dict[str, float]:
+    """Each term's mean over the epoch's steps that counted; NaN when none did."""
+    counted = state.step_in_epoch - state.skipped
+    return {
+        name: sum(by_rank) / counted if counted else float("nan") for name, by_rank in state.sums.items()
+    }
