@@ -199,7 +199,9 @@ def test_absent_files_and_categories(coco: Write, tmp_path: Path) -> None:
         CocoSource(folder, path, ["cat"])
 
 
-@pytest.mark.parametrize("kind", ["parent", "inner parent", "absolute", "backslash", "link", "linked folder", "nul"])
+@pytest.mark.parametrize(
+    "kind", ["parent", "inner parent", "absolute", "backslash", "link", "linked folder", "detour", "nul"]
+)
 def test_no_path_leaves_the_folder(coco: Write, tmp_path: Path, kind: str) -> None:
     secret = save_image(tmp_path / "secret" / "s.png")
     folder, _ = coco()
@@ -212,6 +214,7 @@ def test_no_path_leaves_the_folder(coco: Write, tmp_path: Path, kind: str) -> No
         "backslash": "..\\secret\\s.png",
         "link": "link.png",
         "linked folder": "linked/s.png",
+        "detour": "sub/../a.png",
         "nul": "a.png\0",
     }[kind]
     with pytest.raises(SnowmeltError, match=r"images\[0\]: file_name .* (leads out of|must be a path inside)"):
