@@ -9,7 +9,15 @@ from typing import Any
 import torch
 
 from snowmelt.config import ExperimentConfig, with_values
-from snowmelt.data import EvaluationDataset, Source, Splits, SubsetSource, build_evaluation_transform, evaluation_loader, open_splits
+from snowmelt.data import (
+    EvaluationDataset,
+    Source,
+    Splits,
+    SubsetSource,
+    build_evaluation_transform,
+    evaluation_loader,
+    open_splits,
+)
 from snowmelt.training import Engine
 
 SCENES_SIZE = 128
@@ -28,7 +36,7 @@ def open_data(config: ExperimentConfig) -> Splits:
         data.source,
         val=data.val,
         val_fraction=data.val_fraction,
-        seed=config.seed,
+        seed=data.seed,
         image_size=data.image_size or SCENES_SIZE,
         image_folder=data.image_folder,
         mask_folder=data.mask_folder,
@@ -36,7 +44,7 @@ def open_data(config: ExperimentConfig) -> Splits:
     )
     if data.limit is None or data.limit >= len(splits.train):
         return splits
-    order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(data.seed)).tolist()
     return replace(splits, train=SubsetSource(splits.train, order[: data.limit]))
 
 

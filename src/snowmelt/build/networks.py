@@ -49,7 +49,7 @@ def make_network(settings: NetworkConfig, channels: int, seed: int, with_weights
     )
     report = load_encoder_weights(network, settings.encoder, settings.weights if with_weights else "none")
     description = {**settings.model_dump(exclude={"weights"}), "out_channels": channels}
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
 
 
@@ -81,9 +81,7 @@ def load_network(path: Path, fallback: NetworkConfig, channels: int) -> BuiltNet
     missing = sorted(built.network.state_dict().keys() - state.keys())
     unexpected = sorted(state.keys() - built.network.state_dict().keys())
     shapes = [
-        key
-        for key, value in built.network.state_dict().items()
-        if key in state and state[key].shape != value.shape
+        key for key, value in built.network.state_dict().items() if key in state and state[key].shape != value.shape
     ]
     problems = [
         f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.optim import AdamW
 
 from snowmelt._version import __version__
@@ -71,6 +71,7 @@ def make_run(
     """
     channels = output_channels(splits.train.classes)
     built = make_network(config.student, channels, config.seed, with_weights=not resumes)
+    encoder: nn.Module = built.network.encoder  # type: ignore[assignment]
     thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
     optimizer = AdamW(
         thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay),
@@ -105,34 +106,47 @@ def make_run(
             AugmentedDataset(splits.train, transform, config.seed), sampler, workers, pin=engine.device.type == "cuda"
         ),
         val_batches=make_evaluation_batches(config, splits.val, engine),
-        options=LoopOptions(
-            batch_size=training.batch_size,
-            accumulate=training.accumulate,
-            max_steps=training.max_steps,
-            clip_norm=config.optimizer.clip_norm,
-            log_every=training.log_every,
-            checkpoint_every=training.checkpoint_every,
-            max_skipped=training.max_skipped,
-            patience=patience,
-            seed=config.seed,
-            calibration_batches=0 if resumes or built.weights.pretrained else training.calibration_batches,
-        ),
-        checkpoints=Checkpoints(
-            checkpoints,
-            identity={**identity_of(config), "steps_per_epoch": sampler.steps_per_epoch},
-            metadata={
-                "snowmelt": __version__,
-                "run": config.name,
-                "network": dict(built.description),
-                "classes": list(splits.train.classes),
-                "image_size": size,
-                "mean": list(built.normalisation.mean),
-                "std": list(built.normalisation.std),
-            },
-        ),
+        options=make_options(config, patience, calibrate=not (resumes or built.weights.pretrained)),
+        checkpoints=make_checkpoints(config, checkpoints, built, splits.train.classes, sampler.steps_per_epoch),
         announcer=announcer or Announcer(),
-        calibrate=functools.partial(calibrate_norms, built.network.encoder),
+        calibrate=lambda inputs: calibrate_norms(encoder, inputs),
         notices=(*notices_of(config, built, resumes), *notices),
+    )
+
+
+def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool) -> LoopOptions:
+    """The loop's numbers out of the settings."""
+    training = config.training
+    return LoopOptions(
+        batch_size=training.batch_size,
+        accumulate=training.accumulate,
+        max_steps=training.max_steps,
+        clip_norm=config.optimizer.clip_norm,
+        log_every=training.log_every,
+        checkpoint_every=training.checkpoint_every,
+        max_skipped=training.max_skipped,
+        patience=patience,
+        seed=config.seed,
+        calibration_batches=training.calibration_batches if calibrate else 0,
+    )
+
+
+def make_checkpoints(
+    config: ExperimentConfig, folder: Path, built: BuiltNetwork, classes: tuple[str, ...], steps_per_epoch: int
+) -> Checkpoints:
+    """Where the run saves, what it must have in common to go on, and what its weights say about themselves."""
+    return Checkpoints(
+        folder,
+        identity={**identity_of(config), "steps_per_epoch": steps_per_epoch},
+        metadata={
+            "snowmelt": __version__,
+            "run": config.name,
+            "network": dict(built.description),
+            "classes": list(classes),
+            "image_size": config.data.image_size,
+            "mean": list(built.normalisation.mean),
+            "std": list(built.normalisation.std),
+        },
     )
 
 

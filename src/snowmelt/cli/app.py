@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -23,14 +23,14 @@ app = typer.Typer(
 )
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     auto = "auto"
     float32 = "32"
     bf16 = "bf16"
@@ -94,7 +94,7 @@ def train(
     overwrite: Overwrite = False,
     run_name: Annotated[str | None, typer.Option(help="Name of the run folder; by default the config's name.")] = None,
     seed: Seed = None,
-    test_only: Annotated[bool, typer.Option("--test-only", help="Score the run's best weights, train nothing.")] = False,
+    test_only: Annotated[bool, typer.Option("--test-only", help="Score the best weights, train nothing.")] = False,
     set_: Set = None,
 ) -> None:
     """Train an experiment: its teacher first where one is missing, then the student."""

@@ -43,6 +43,8 @@ class DataConfig(Settings):
     """Side of the square that the networks see, in pixels; without it 128 for ``scenes`` and 256 for files."""
     augmentation: Literal["none", "light", "heavy"] = "light"
     """Random changes of the training images."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the split, of the limit and of embedded scenes; runs of another training seed keep the same data."""
     limit: Count | None = None
     """Use only the first N training images of a seeded order: what would less data give?"""
     workers: Annotated[int, Field(ge=0)] | None = None
@@ -90,7 +92,7 @@ class DistillationConfig(Settings):
     """Weight of the temperature-softened KL divergence inside the distillation loss."""
     mse_weight: Weight = 0.0
     """Weight of the mean squared difference of the logits inside the distillation loss."""
-    feature_match_layers: list[Any] = []
+    feature_match_layers: list[Any] = Field(default_factory=list)
     """The published ten-string list; read once, into ``temperature`` and ``thaw``."""
 
     @field_validator("feature_match_layers")
@@ -109,7 +111,7 @@ class TemperatureConfig(Settings):
     """Temperature in the first epoch."""
     final: float = 1.0
     """Temperature in the last epoch."""
-    milestones: dict[int, float] = {}
+    milestones: dict[int, float] = Field(default_factory=dict)
     """Epoch to temperature, for ``piecewise``."""
 
     @model_validator(mode="after")

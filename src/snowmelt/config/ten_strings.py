@@ -62,8 +62,8 @@ def _read_temperature(strings: Sequence[str], start: int) -> dict[str, Any]:
     on = _flag(strings, start + 1)
     initial = _number(strings, start + 2, "initial temperature", float)
     final = _number(strings, start + 3, "final temperature", float)
-    for offset, value in ((2, initial), (3, final)):
-        _check(start + offset, lambda value=value: TemperatureSchedule("constant", value))
+    _check(start + 2, lambda: TemperatureSchedule("constant", initial))
+    _check(start + 3, lambda: TemperatureSchedule("constant", final))
     kind = strings[start + 4]
     if kind not in PUBLISHED_KINDS:
         known = ", ".join(f'"{name}"' for name in PUBLISHED_KINDS)

@@ -24,7 +24,8 @@ def run_demo() -> None:
     print("\n[4/4] score: both on images that neither has seen\n")
     score_run(config)
     root = config.output / config.name
-    print(f"\nDone in {time.perf_counter() - started:.0f} s. Look at {root / 'predictions'} and {root / 'plots'}, then:")
+    seconds = time.perf_counter() - started
+    print(f"\nDone in {seconds:.0f} s. Look at {root / 'predictions'} and {root / 'plots'}, then:")
     print("  snowmelt configs                      the named experiments")
     print("  snowmelt plan auto --data DIR         the plan for your own images and masks")
     print("  snowmelt train auto --data DIR        and their training")

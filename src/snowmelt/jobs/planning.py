@@ -33,7 +33,7 @@ def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
 def explain_rates(config: ExperimentConfig) -> list[str]:
     """What the table's learning rates mean, in a line."""
     optimizer = config.optimizer
-    text = f"Rates are those of a stage's first step; over the run they follow '{optimizer.schedule}'"
+    text = f"Over the run every rate follows '{optimizer.schedule}'"
     if optimizer.schedule == "trapezoid":
         start = round(config.training.epochs * (1 - optimizer.cooldown))
         text += f": warm-up, constant, and from epoch {start} down to {optimizer.floor:g} of it"

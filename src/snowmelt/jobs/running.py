@@ -22,7 +22,7 @@ from snowmelt.reporting import (
 )
 from snowmelt.schedules import make_plan
 from snowmelt.teachers import NetworkTeacher
-from snowmelt.training import Announcer, Listener, Message, TrainingRun, TrainState, fit
+from snowmelt.training import Announcer, Listener, TrainingRun, TrainState, fit
 
 
 def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
@@ -38,7 +38,6 @@ def run_training(
     resume: bool,
     overwrite: bool = False,
     teacher: NetworkTeacher | None = None,
-    teacher_miou: float | None = None,
     patience: int | None = None,
     notices: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -81,12 +80,11 @@ def run_training(
         state = fit(run)
         record = make_record(session, config, run, state, summary)
         if session.leads:
-            warn_about_teacher(announcer, state.best_miou, teacher_miou)
             finish(session, config, folder, run, tensorboard)
             write_record(folder, record)
     finally:
         announcer.close()
-    session.say(f"\n{summary.text()}\nEverything about this run lies in {root}")
+    session.say(f"Everything about this run lies in {root}")
     return record
 
 
@@ -117,18 +115,6 @@ def finish(
     draw_plots(folder)
     panels = draw_predictions(session, config, folder, run)
     tensorboard.add_images(config.training.epochs - 1, panels)
-
-
-def warn_about_teacher(announcer: Announcer, student: float, teacher: float | None) -> None:
-    """A teacher that the student has caught up with has little left to teach."""
-    if teacher is not None and student >= teacher:
-        announcer.tell(
-            Message(
-                f"the teacher (mIoU {teacher:.4f}) is not better than its student ({student:.4f}): distillation has "
-                "little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one",
-                "warning",
-            )
-        )
 
 
 def check_same_settings(root: Path, config: ExperimentConfig) -> None:

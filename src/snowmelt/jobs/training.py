@@ -26,7 +26,6 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
         resume=resume,
         overwrite=overwrite,
         teacher=None if found is None else found.teacher,
-        teacher_miou=None if found is None else found.miou,
         notices=() if found is None else (*found.notices, *compare_with_plain(session, found)),
     )
 

@@ -58,7 +58,7 @@ class LearningRateSchedule:
         The warm-up is shortened to a tenth of the run where the run is short, and its first step is not zero: it
         rises from a twentieth.
         """
-        if not 0 <= position <= epochs:
+        if epochs < 1 or not 0 <= position <= epochs:
             raise SnowmeltError(f"position {position} is outside the run's 0..{epochs} epochs")
         return self._warm(position, epochs) * self._curve(position / epochs)
 

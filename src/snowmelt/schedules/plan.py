@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class Schedules:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise SnowmeltError(f"epochs is {self.epochs}; a run has at least 1")
+        if not (math.isfinite(self.base_lr) and self.base_lr > 0):
+            raise SnowmeltError(f"the base learning rate is {self.base_lr}; it must be positive and finite")
 
     def temperature_at(self, epoch: int) -> float | None:
         """Temperature of ``epoch``, or ``None`` without a teacher."""
@@ -105,7 +108,13 @@ def make_plan(schedules: Schedules, parameter_counts: Mapping[str, int] | None =
     Args:
         parameter_counts: parameters in each group by name (``decoder`` and each block); gives each stage its
             number of trainable parameters.
+
+    Raises:
+        SnowmeltError: ``parameter_counts`` lacks a group.
     """
+    missing = [] if parameter_counts is None else [n for n in (DECODER, *schedules.blocks) if n not in parameter_counts]
+    if missing:
+        raise SnowmeltError(f"parameter counts of {', '.join(missing)} are missing")
     epochs = tuple(
         PlanEpoch(
             epoch=epoch,
@@ -122,9 +131,7 @@ def _stages(
     epochs: Sequence[PlanEpoch], blocks: Sequence[str], parameter_counts: Mapping[str, int] | None
 ) -> list[PlanStage]:
     starts = [
-        index
-        for index, row in enumerate(epochs)
-        if index == 0 or row.thawed_blocks != epochs[index - 1].thawed_blocks
+        index for index, row in enumerate(epochs) if index == 0 or row.thawed_blocks != epochs[index - 1].thawed_blocks
     ]
     stages = []
     for start, after in zip(starts, [*starts[1:], len(epochs)], strict=True):

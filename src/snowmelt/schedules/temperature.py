@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, get_args
 
 from snowmelt.errors import SnowmeltError
@@ -76,7 +77,8 @@ class TemperatureSchedule:
             return self.initial + (self.final - self.initial) * progress
         if self.kind == "cosine":
             return self.final + (self.initial - self.final) * (1 + math.cos(math.pi * progress)) / 2
-        return self.initial * (self.final / self.initial) ** progress
+        # In logarithms, because final / initial can underflow where no temperature in between does.
+        return math.exp((1 - progress) * math.log(self.initial) + progress * math.log(self.final))
 
 
 def check_temperature(what: str, value: float) -> None:
@@ -90,9 +92,8 @@ def interpolate(milestones: Mapping[int, float], epoch: int) -> float:
     points = sorted(milestones.items())
     if epoch <= points[0][0]:
         return points[0][1]
-    for (left, low), (right, high) in zip(points, points[1:], strict=False):
-        if epoch == right:
-            return high
-        if epoch < right:
-            return low + (high - low) * (epoch - left) / (right - left)
+    for (left, low), (right, high) in pairwise(points):
+        if epoch <= right:
+            share = (epoch - left) / (right - left)
+            return low * (1 - share) + high * share
     return points[-1][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 
 from snowmelt.errors import SnowmeltError
 
-FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def resolve_device(device: str) -> str:
@@ -72,6 +73,7 @@ class Engine:
         self.device_name = resolve_device(device)
         self.precision = resolve_precision(precision, self.device_name)
         self._compile = compile
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its precision by itself
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
         options: dict[str, Any] = {"devices": 1}
@@ -82,9 +84,7 @@ class Engine:
                 "num_nodes": processes // local,
                 "strategy": DDPStrategy(process_group_backend=backend),
             }
-        self.fabric = Fabric(
-            accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options
-        )
+        self.fabric = Fabric(accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options)
         self.fabric.launch()
 
     @property

@@ -28,9 +28,7 @@ def fit(run: TrainingRun) -> TrainState:
     state = run.checkpoints.load_last(run.network, run.optimizer) or TrainState()
     run.network.to(run.engine.device)
     run.stepper = run.engine.set_up(run.optimizer)
-    scorer = Scorer(
-        run.engine, run.val_batches, run.classes, run.normalise, run.objective, run.teacher
-    )
+    scorer = Scorer(run.engine, run.val_batches, run.classes, run.normalise, run.objective, run.teacher)
     announce_start(run, state)
     if state.step == 0:
         calibrate(run)
@@ -47,8 +45,20 @@ def fit(run: TrainingRun) -> TrainState:
         train_epoch(run, state, meter)
         complete = state.step_in_epoch == run.sampler.steps_per_epoch
         end_epoch(run, state, scorer, meter, complete)
+    compare_with_teacher(run, state, scorer)
     run.announcer.tell(RunEnded(state.step, state.best_epoch, state.best_miou, reason))
     return state
+
+
+def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
+    """Warn of a teacher that the student has caught up with: it has little left to teach."""
+    teacher = scorer.memory.miou
+    if teacher is not None and state.best_miou >= teacher:
+        text = (
+            f"the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): distillation "
+            "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
+        )
+        run.announcer.tell(Message(text, "warning"))
 
 
 def announce_start(run: TrainingRun, state: TrainState) -> None:

@@ -54,7 +54,7 @@ class TrainingRun:
     options: LoopOptions
     checkpoints: Checkpoints
     announcer: Announcer = field(default_factory=Announcer)
-    calibrate: Callable[[Iterable[Tensor]], None] | None = None
+    calibrate: Callable[[Iterable[Tensor]], object] | None = None
     notices: tuple[str, ...] = ()
     module: nn.Module | None = None
     stepper: Optimizer | None = None

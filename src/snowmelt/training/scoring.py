@@ -39,6 +39,7 @@ class TeacherMemory:
 
     logits: list[Tensor] = field(default_factory=list)
     size: int = 0
+    miou: float | None = None  # the teacher's own score, once it is known
 
     def recall(self, position: int, compute: Callable[[], Tensor]) -> Tensor:
         """Logits of batch ``position``, computed when they are not there yet."""
@@ -136,6 +137,7 @@ class Scorer:
         if self.teacher is None:
             return Score(miou, iou, terms)
         agreement = counts["agreed"] / max(counts["pixels"], 1)
+        self.memory.miou = teacher.mean_iou()
         return Score(miou, iou, terms, teacher.mean_iou(), self._by_class(teacher), agreement)
 
     def _by_class(self, confusion: ConfusionMatrix) -> dict[str, float]:

@@ -51,6 +51,4 @@ class Tally:
 def mean_terms(state: TrainState) -> dict[str, float]:
     """Each term's mean over the epoch's steps that counted; NaN when none did."""
     counted = state.step_in_epoch - state.skipped
-    return {
-        name: sum(by_rank) / counted if counted else float("nan") for name, by_rank in state.sums.items()
-    }
+    return {name: sum(by_rank) / counted if counted else float("nan") for name, by_rank in state.sums.items()}
