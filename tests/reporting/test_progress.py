@@ -65,6 +65,7 @@ def test_live_bars_go_on_where_the_run_was(fake_run: Callable) -> None:
     text = shown([run.started(3, 6, resumed=True), *run.epoch(3)], True, 100, terminal=True)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "Going on with fake from epoch 3" in plain.replace("\n", " ")
+    assert "6/12 steps" in plain  # at once, not from 0
     assert "8/12 steps" in plain
 
 

@@ -65,3 +65,14 @@ def test_a_run_without_a_score_or_an_end(fake_run: Callable) -> None:
     run = fake_run()
     assert "No epoch was scored." in told([run.started(), RunEnded(0, -1, float("nan"), "max_steps")])
     assert told([run.started()]) == "Run fake did not come to its end; go on with --resume."
+
+
+def test_why_it_ended(fake_run: Callable) -> None:
+    run = fake_run()
+    summary = RunSummary()
+    assert summary.reason is None
+    summary.receive(run.started())
+    summary.receive(EpochEnded(run.record(0)))
+    summary.receive(RunEnded(2, 0, run.record(0).miou, "plateau"))
+    assert summary.reason == "plateau"
+    assert summary.text().startswith("Run fake is done after 2 steps: the score no longer rose; 6 epochs were planned.")

@@ -179,6 +179,6 @@ def _start_line(event: RunStarted) -> str:
 
 def _stage_line(event: StageStarted) -> str:
     return (
-        f"From epoch {event.epoch}: {', '.join(event.learns)} learn "
-        f"({event.thawed_blocks} blocks thawed, {event.trainable_parameters:,} parameters)"
+        f"From epoch {event.epoch} on, this learns: {', '.join(event.learns)} "
+        f"(thawed blocks: {event.thawed_blocks}, trainable parameters: {event.trainable_parameters:,})"
     )

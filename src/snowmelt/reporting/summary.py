@@ -37,7 +37,7 @@ class RunSummary(Listener):
 
     @property
     def reason(self) -> str | None:
-        """Why the run ended, or ``None`` while it has not."""
+        """Why the run ended, in the word of its last event; ``None`` while it has not, or where nobody listened."""
         return None if self._ended is None else self._ended.reason
 
     def text(self) -> str:
@@ -59,6 +59,8 @@ class RunSummary(Listener):
         planned = _count(self._started.epochs, "epoch") if self._started else "all epochs"
         if self._ended.reason == "max_steps":
             return f"{name} stopped after {steps}, as --max-steps asked; {planned} were planned."
+        if self._ended.reason == "plateau":
+            return f"{name} is done after {steps}: the score no longer rose; {planned} were planned."
         return f"{name} is done: {steps} in {planned}."
 
     def _scores(self) -> list[str]:
