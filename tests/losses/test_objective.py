@@ -60,6 +60,22 @@ def test_micro_batches_of_unequal_size_add_up_in_value_and_gradient() -> None:
     assert torch.allclose(cut.grad, whole.grad, atol=1e-7)
 
 
+@pytest.mark.parametrize("taught", [True, False])
+def test_sums_over_a_set_average_to_the_terms_of_the_whole(taught: bool) -> None:
+    student, teacher, target = example()
+    objective = Objective(0.3, 2.0, 0.5, {"kl": 1.0, "logit_mse": 0.2})
+    expected = objective(student, teacher if taught else None, target, 4.0)
+    sums: dict[str, float] = {}
+    for part in (slice(0, 1), slice(1, 4)):
+        terms = objective(student[part], teacher[part] if taught else None, target[part], 4.0, pixels=1, images=1)
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+    averaged = objective.average(sums, pixels=int((target != 255).sum()), images=4)
+    assert averaged == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-5)
+    empty = objective.average(dict.fromkeys(expected, 0.0), pixels=0, images=0)
+    assert set(empty.values()) == {0.0}
+
+
 def test_a_term_of_weight_zero_is_not_computed() -> None:
     student, teacher, target = example()
     terms = Objective(0.5, dice_weight=0.0, distillation_weights={"kl": 0.0, "logit_mse": 1.0})(

@@ -80,6 +80,21 @@ def test_families(encoder: str, deep: list[str], shallow: list[str], depth: int)
     assert first in blocks[-1].parameters
 
 
+@pytest.mark.parametrize(
+    ("encoder", "pattern", "layers"),
+    [
+        ("mobilenet_v2", r"features\.(\d+)", [2, 2, 3, 4, 3, 3, 2]),  # stem and last convolution included
+        ("efficientnet-b0", r"_blocks\.(\d+)", [1, 2, 2, 3, 3, 4, 1]),
+        ("efficientnet-b3", r"_blocks\.(\d+)", [2, 3, 3, 5, 5, 6, 2]),
+    ],
+)
+def test_layers_numbered_through_are_grouped_into_stages(encoder: str, pattern: str, layers: list[int]) -> None:
+    """The repetitions of the papers' tables."""
+    blocks = encoder_blocks(build_network("unet", encoder))
+    found = [{m[1] for n in block.parameters if (m := re.search(pattern, n))} for block in reversed(blocks)]
+    assert [len(numbers) for numbers in found] == layers
+
+
 def test_deeper_blocks_depend_on_shallower_ones_and_not_the_other_way_round() -> None:
     for encoder in ("timm-efficientnet-b0", "mit_b0", "densenet121"):
         model = build_network("unet", encoder)

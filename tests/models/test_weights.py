@@ -84,7 +84,7 @@ def test_the_reference_encoder_takes_timm_names(tmp_path: Path) -> None:
 def test_weights_of_a_whole_network_and_a_shallower_encoder(tmp_path: Path) -> None:
     source, target = network(seed=1), network(depth=3, seed=2)
     save_weights(tmp_path / "best.safetensors", source, {})
-    load_encoder_weights(target, UNIVERSAL, str(tmp_path / "best.safetensors"))
+    assert load_encoder_weights(target, UNIVERSAL, str(tmp_path / "best.safetensors")).warning is None
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(source.encoder.eval()(images)[3], target.encoder.eval()(images)[3])
@@ -107,6 +107,14 @@ def test_everything_that_does_not_fit_is_named_and_nothing_is_loaded(tmp_path: P
     assert "1 unexpected: stranger.weight" in message
     assert "\n" not in message
     assert all(torch.equal(t, before[k]) for k, t in target.state_dict().items())
+
+
+def test_one_missing_key_is_enough_to_refuse(tmp_path: Path) -> None:
+    state = clones(network(seed=1).encoder.state_dict())
+    del state["model.bn1.running_mean"]
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(SnowmeltError, match=r"1 missing: model\.bn1\.running_mean$"):
+        load_encoder_weights(network(), UNIVERSAL, str(tmp_path / "w.safetensors"))
 
 
 def test_keys_without_use_are_named_in_a_warning(tmp_path: Path) -> None:

@@ -23,18 +23,16 @@ def distillation_kl(
     valid: Tensor | None = None,
     divisor: Divisor = None,
 ) -> Tensor:
-    """T^2 KL(teacher || student) between distributions softened by ``temperature``, averaged over valid
-    pixels.
+    """T^2 KL(teacher || student) between distributions softened by ``temperature``, averaged over valid pixels.
 
-    One channel is the logit of a Bernoulli variable per pixel, several channels are a categorical one over
-    dim 1; two channels (0, z) give what one channel z gives. T^2 keeps the size of the gradient when T
-    changes.
+    One channel is the logit of a Bernoulli variable per pixel, several channels are a categorical one over dim 1; two
+    channels (0, z) give what one channel z gives. T^2 keeps the size of the gradient when T changes.
 
-    The teacher is a target: no gradient reaches it. Pixels that are not valid influence neither value nor
-    gradient, whatever they hold; NaN or infinity in a valid pixel makes the result non-finite.
+    The teacher is a target: no gradient reaches it. Pixels that are not valid influence neither value nor gradient,
+    whatever they hold; NaN or infinity in a valid pixel makes the result non-finite.
 
-    Shape: logits (B, C, H, W), ``valid`` (B, H, W) bool or None for all pixels; returns a scalar of float32,
-    or float64 where an input is float64. No valid pixel gives 0.
+    Shape: logits (B, C, H, W), ``valid`` (B, H, W) bool or None for all pixels; returns a scalar of float32, or
+    float64 where an input is float64. No valid pixel gives 0.
     Errors: SnowmeltError for other shapes, or a temperature that is not positive and finite.
     """
     _check_logits(student_logits, teacher_logits)
@@ -59,8 +57,8 @@ def logit_mse(
 ) -> Tensor:
     """Squared difference of the logits, averaged over channels and valid pixels; knows no temperature.
 
-    Shape, gradient, valid pixels and errors as in ``distillation_kl``. ``divisor`` counts pixels, not pixels
-    times channels. Reference: Ba, Caruana, "Do Deep Nets Really Need to be Deep?", 2014.
+    Shape, gradient, valid pixels and errors as in ``distillation_kl``. ``divisor`` counts pixels, not pixels times
+    channels. Reference: Ba, Caruana, "Do Deep Nets Really Need to be Deep?", 2014.
     """
     _check_logits(student_logits, teacher_logits)
     check_valid(valid, student_logits)

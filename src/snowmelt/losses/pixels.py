@@ -10,9 +10,9 @@ from torch import Tensor
 from snowmelt.errors import SnowmeltError
 
 Divisor: TypeAlias = int | float | Tensor | None
-"""What a sum is divided by. None means the call's own count. Micro-batches and processes that share one
-effective batch pass the count of the whole, so that their losses add up to that of the undivided batch. A
-tensor stays on its device: nothing here waits for the accelerator."""
+"""What a sum is divided by. None means the call's own count. Micro-batches and processes that share one effective
+batch pass the count of the whole, so that their losses add up to that of the undivided batch. A tensor stays on its
+device: nothing here waits for the accelerator."""
 
 
 def keep_valid(values: Tensor, valid: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
 """What the labels ask for: cross-entropy and soft Dice over the pixels that are not ignored.
 
-Labels are class indices. A label that is neither a class nor ``ignore_index`` has to be found where data is
-read: looking for one here would make every step wait for the device.
+Labels are class indices. A label that is neither a class nor ``ignore_index`` has to be found where data is read:
+looking for one here would make every step wait for the device.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ def cross_entropy(
 ) -> Tensor:
     """Weighted cross-entropy; with one channel the binary one, in which class 1 is what the logit speaks for.
 
-    ``class_weights`` holds one factor per class, (background, foreground) with one channel. The sum is
-    divided by the number of valid pixels, not by the sum of their weights as
-    ``torch.nn.functional.cross_entropy`` does: only a count adds up over micro-batches and processes.
+    ``class_weights`` holds one factor per class, (background, foreground) with one channel. The sum is divided by the
+    number of valid pixels, not by the sum of their weights as ``torch.nn.functional.cross_entropy`` does: only a
+    count adds up over micro-batches and processes.
 
-    Shape: ``logits`` (B, C, H, W), ``target`` (B, H, W) of any integer type; a scalar, 0 without valid
-    pixels.
+    Shape: ``logits`` (B, C, H, W), ``target`` (B, H, W) of any integer type; a scalar, 0 without valid pixels.
     Errors: SnowmeltError for other shapes, a target that is not integer, or a wrong number of weights.
     """
     _check_target(logits, target)
@@ -60,13 +59,13 @@ def dice(
 ) -> Tensor:
     """1 minus the soft Dice coefficient of each image over its valid pixels, averaged over images.
 
-    Dice = (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth), in pixels. Sums never cross images, so the loss
-    of a batch does not depend on how it is cut; ``divisor`` is the number of images of the whole batch.
+    Dice = (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth), in pixels. Sums never cross images, so the loss of a
+    batch does not depend on how it is cut; ``divisor`` is the number of images of the whole batch.
 
-    Absent classes: with several channels an image's value is the mean over the classes that its valid truth
-    holds; probability wrongly given to an absent class is missing from a present one, where it is counted
-    already. With one channel there is no other class to notice, so an image without foreground counts, as
-    1 - smooth / (sum(p) + smooth). An image without valid pixels has a loss of 0 and counts as an image.
+    Absent classes: with several channels an image's value is the mean over the classes that its valid truth holds;
+    probability wrongly given to an absent class is missing from a present one, where it is counted already. With one
+    channel there is no other class to notice, so an image without foreground counts, as 1 - smooth / (sum(p) +
+    smooth). An image without valid pixels has a loss of 0 and counts as an image.
 
     Shape: ``logits`` (B, C, H, W), ``target`` (B, H, W) of any integer type; a scalar.
     Errors: SnowmeltError for other shapes or a smooth that is not positive.
@@ -96,8 +95,7 @@ def dice(
 
 
 def _select(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """valid (B, H, W) bool, labels int64 with 0 in ignored pixels, logits in float32 with 0 in ignored
-    pixels."""
+    """valid (B, H, W) bool, labels int64 with 0 in ignored pixels, logits in float32 with 0 in ignored pixels."""
     target = target.long()
     valid = target != ignore_index
     labels = torch.where(valid, target, torch.zeros_like(target))

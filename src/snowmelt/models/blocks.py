@@ -22,7 +22,6 @@ def encoder_blocks(model: nn.Module) -> list[EncoderBlock]:
 def unreached_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters by name on which the output of the whole model does not depend.
 
-    ``conv_head`` and ``bn2`` of ``timm-efficientnet-*`` are such: they belong to a classifier that is not
-    there.
+    ``conv_head`` and ``bn2`` of ``timm-efficientnet-*`` are such: they belong to a classifier that is not there.
     """
     return dict(partition(model).idle_parameters)

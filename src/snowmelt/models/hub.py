@@ -1,7 +1,6 @@
 """ImageNet weights from the hub, with an answer within seconds where there is no hub.
 
-The hub's client retries for minutes when a connection hangs, so reachability is found out first, once per
-process.
+The hub's client retries for minutes when a connection hangs, so reachability is found out first, once per process.
 """
 
 from __future__ import annotations
@@ -28,8 +27,7 @@ PROBE_SECONDS = 3.0
 def hub_state(encoder_name: str, depth: int) -> dict[str, Tensor]:
     """The state dict of an encoder with ImageNet weights, built and loaded by smp and timm themselves.
 
-    Errors: SnowmeltError if there are no such weights, or the hub cannot be reached and the cache has no
-    copy.
+    Errors: SnowmeltError if there are no such weights, or the hub cannot be reached and the cache has no copy.
     """
     repository = _repository(encoder_name)
     if not _is_cached(*repository) and not hub_is_reachable():

@@ -1,10 +1,10 @@
 """Building segmentation networks by name, always with random weights and never with network access.
 
-Which encoder name to take: the reference experiment uses ``timm-efficientnet-b0`` and
-``timm-efficientnet-b3``, as checkpoints of the published tool do. ``tu-efficientnet_b0`` and
-``tu-tf_efficientnet_b0`` are the same architecture under other names: other parameter names
-(``encoder.model.blocks`` instead of ``encoder.blocks``), other first feature maps and other padding, so a
-checkpoint of one does not load into another.
+Which encoder name to take: the reference experiment uses ``timm-efficientnet-b0`` and ``timm-efficientnet-b3``, as
+checkpoints of the published tool do. ``tu-efficientnet_b0`` and ``tu-tf_efficientnet_b0`` are the same architecture
+under other names, with other parameter names (``encoder.model.blocks`` instead of ``encoder.blocks``), another first
+feature map and therefore another decoder, and, in the ``tf_`` one, other padding: no checkpoint of one loads into
+another.
 """
 
 from __future__ import annotations
@@ -34,15 +34,13 @@ def build_network(
     encoder_depth: int = 5,
     decoder_channels: int | Sequence[int] | None = None,
 ) -> SegmentationModel:
-    """A network that maps (B, 3, H, W) to logits (B, ``out_channels``, H, W); H and W divisible by its
-    stride.
+    """A network that maps (B, 3, H, W) to logits (B, ``out_channels``, H, W); H and W divisible by its stride.
 
-    ``architecture`` is smp's name in lower case (``unet``, ``fpn``, ``deeplabv3plus``, ...), ``encoder`` an
-    smp name or ``tu-`` with a timm name. ``encoder_depth`` counts halvings of the resolution.
-    ``decoder_channels`` None means smp's widths; a shallower encoder keeps those of the finest levels.
+    ``architecture`` is smp's name in lower case (``unet``, ``fpn``, ``deeplabv3plus``, ...), ``encoder`` an smp name
+    or ``tu-`` with a timm name. ``encoder_depth`` counts halvings of the resolution. ``decoder_channels`` None means
+    smp's widths; a shallower encoder keeps those of the finest levels.
 
-    Errors: SnowmeltError for an unknown name, with the closest known ones, and for a combination that smp
-    refuses.
+    Errors: SnowmeltError for an unknown name, with the closest known ones, and for a combination that smp refuses.
     """
     key = architecture.lower().replace("-", "").replace("_", "")
     if key not in _ARCHITECTURES:
@@ -69,8 +67,7 @@ def build_network(
 
 
 def check_encoder(name: str) -> None:
-    """Raises SnowmeltError, with the closest known names, unless smp or timm knows an encoder of this
-    name."""
+    """Raises SnowmeltError, with the closest known names, unless smp or timm knows an encoder of this name."""
     if name in smp.encoders.encoders:
         return
     timm_name = timm_name_of(name)
@@ -88,16 +85,14 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def accept_timm_prefix() -> Iterator[None]:
-    """Silences smp's advice to prefer ``tu-`` names: they are not checkpoint-compatible with the ``timm-``
-    ones."""
+    """Silences smp's advice to prefer ``tu-`` names: they are not checkpoint-compatible with the ``timm-`` ones."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`timm-` encoders are deprecated", category=DeprecationWarning)
         yield
 
 
 def timm_name_of(name: str) -> str | None:
-    """The timm model behind an encoder name, or None; ``timm-regnetx_002`` is what smp builds as a ``tu-``
-    encoder."""
+    """The timm model behind an encoder name, or None; ``timm-regnetx_002`` is what smp builds as a ``tu-`` encoder."""
     if name.startswith("tu-"):
         return name.removeprefix("tu-")
     if name.startswith("timm-") and smp.encoders.is_equivalent_to_timm_universal(name):

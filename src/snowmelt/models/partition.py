@@ -33,15 +33,14 @@ class Partition:
     idle_parameters: Mapping[str, nn.Parameter]
     """On which the output of the model does not depend."""
     idle_modules: Mapping[str, nn.Module]
-    """Modules whose parameters are all idle. Some do run (smp's MobileNetV2 computes one level more than
-    asked), so their statistics would move in train mode."""
+    """Modules whose parameters are all idle. Some do run (smp's MobileNetV2 computes one level more than asked), so
+    their statistics would move in train mode."""
 
 
 def partition(model: nn.Module) -> Partition:
     """Cuts the encoder of ``model`` into blocks by its family, or by its feature maps.
 
-    Errors: SnowmeltError for a model without encoder, and for a reached parameter that is in no block or in
-    two.
+    Errors: SnowmeltError for a model without encoder, and for a reached parameter that is in no block or in two.
     """
     reach = trace_reach(model)
     parameters = dict(model.named_parameters())

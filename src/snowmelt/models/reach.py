@@ -1,5 +1,4 @@
-"""Which parameters the forward pass reaches, and at which encoder feature map: read off the autograd
-graph."""
+"""Which parameters the forward pass reaches, and at which encoder feature map: read off the autograd graph."""
 
 from __future__ import annotations
 

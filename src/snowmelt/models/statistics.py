@@ -1,7 +1,7 @@
 """Batch-norm statistics for a network that has never seen an image.
 
-A random EfficientNet-B0 in eval mode divides by the initial variance of 1 where its activations are much
-smaller; after some fifty layers the deepest features have a deviation of 1e-4 and tell the decoder nothing.
+A random EfficientNet-B0 in eval mode divides by the initial variance of 1 where its activations are much smaller;
+after some fifty layers the deepest features have a deviation of 1e-4 and tell the decoder nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from snowmelt.errors import SnowmeltError
 def calibrate_norms(model_or_encoder: nn.Module, batches: Iterable[Tensor]) -> int:
     """Estimates the running statistics of all batch norms anew, as plain averages over ``batches``.
 
-    Only batch norms run in train mode, so dropout and stochastic depth are off; weights do not change, and
-    modes and momenta come back as they were, those of frozen blocks too. Returns the number of batches.
+    Only batch norms run in train mode, so dropout and stochastic depth are off; weights do not change, and modes and
+    momenta come back as they were, those of frozen blocks too. Returns the number of batches.
 
     Shape: each batch (B, 3, H, W), normalised, on the model's device.
     Errors: SnowmeltError if there is no batch; the statistics are untouched then.

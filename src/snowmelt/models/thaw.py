@@ -15,15 +15,14 @@ from snowmelt.models.partition import partition
 class Thaw:
     """Which blocks of an smp model's encoder learn.
 
-    Frozen means: ``requires_grad`` is False, the gradient is None, and every module of the block stays in
-    eval mode (dropout and stochastic depth off, running statistics and their counters fixed) whatever calls
-    ``train()`` on it or above it: the model, the encoder, a wrapper such as DDP, a copy. ``eval()`` still
-    reaches everything. The decoder, the head and all else outside the encoder always learn; parameters that
-    the forward pass never reaches never do.
+    Frozen means: ``requires_grad`` is False, the gradient is None, and every module of the block stays in eval mode
+    (dropout and stochastic depth off, running statistics and their counters fixed) whatever calls ``train()`` on it
+    or above it: the model, the encoder, a wrapper such as DDP, a copy. ``eval()`` still reaches everything. The
+    decoder, the head and all else outside the encoder always learn; parameters that the forward pass never reaches
+    never do.
 
-    A new Thaw starts with everything thawed; ``to(0)`` freezes the encoder. It is made from the final
-    modules: replacing some of them later (SyncBatchNorm) needs a new one. Never combine it with smp's
-    ``freeze_encoder``.
+    A new Thaw starts with everything thawed; ``to(0)`` freezes the encoder. It is made from the final modules:
+    replacing some of them later (SyncBatchNorm) needs a new one. Never combine it with smp's ``freeze_encoder``.
 
     Errors: SnowmeltError for a model without encoder or an ``lr_scale`` that is not positive and finite.
     """
@@ -64,8 +63,7 @@ class Thaw:
     def to(self, n: int) -> None:
         """Lets the ``n`` deepest blocks learn and freezes the others; only flags change, in either direction.
 
-        A block that thaws takes the model's present train or eval mode. Gradients of frozen blocks are
-        dropped.
+        A block that thaws takes the model's present train or eval mode. Gradients of frozen blocks are dropped.
         Errors: SnowmeltError unless 0 <= n <= number of blocks.
         """
         self._check(n)
@@ -82,13 +80,11 @@ class Thaw:
         self._thawed = n
 
     def param_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Groups for one optimizer, fixed for the whole run: ``decoder`` first, then each block, deepest
-        first.
+        """Groups for one optimizer, fixed for the whole run: ``decoder`` first, then each block, deepest first.
 
         A group holds ``name``, ``params``, ``lr`` (``lr`` times ``lr_scale`` in blocks), ``weight_decay`` and
-        ``lr_scale`` (1.0 for the decoder), by which a schedule multiplies its base rate. Frozen parameters
-        are in it from the start: without a gradient, AdamW touches neither them nor their moments, and decays
-        nothing.
+        ``lr_scale`` (1.0 for the decoder), by which a schedule multiplies its base rate. Frozen parameters are in it
+        from the start: without a gradient, AdamW touches neither them nor their moments, and decays nothing.
         """
         groups = [("decoder", self._decoder, 1.0)]
         groups += [(block.name, dict(block.parameters), self._lr_scale) for block in self._blocks]
@@ -129,9 +125,8 @@ def _stop(parameter: nn.Parameter) -> None:
 def _hold(module: nn.Module) -> None:
     """Eval mode that ``train()`` cannot leave.
 
-    ``train`` becomes an attribute of the instance, which every caller finds before the class's method,
-    recursion from above included. Copying and pickling a partial copies its arguments along, so the copy of a
-    module holds itself.
+    ``train`` becomes an attribute of the instance, which every caller finds before the class's method, recursion from
+    above included. Copying and pickling a partial copies its arguments along, so the copy of a module holds itself.
     """
     module.__dict__["train"] = functools.partial(_stay_in_eval, module)
     module.training = False

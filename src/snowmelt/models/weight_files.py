@@ -24,9 +24,8 @@ _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "_forward_module.")
 def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
     """Writes the model's state dict as safetensors, with ``metadata`` as JSON under one key.
 
-    The file loads strictly into a plain network of the same shape: no prefix of a wrapper (DDP,
-    ``torch.compile``), and tied tensors are written once per name. A reader sees the old file or the new one,
-    never a part of it.
+    The file loads strictly into a plain network of the same shape: no prefix of a wrapper (DDP, ``torch.compile``),
+    and tied tensors are written once per name. A reader sees the old file or the new one, never a part of it.
 
     Errors: SnowmeltError if the metadata is not JSON or the file cannot be written.
     """

@@ -39,17 +39,14 @@ class WeightsReport:
 def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "auto") -> WeightsReport:
     """Loads weights into ``model.encoder`` in place.
 
-    ``source`` is "imagenet" (from the hub or its cache), "none" (leave the encoder as it is), "auto"
-    (ImageNet if the hub is reachable or its cache holds the weights, else random with a warning), or the path
-    of a .safetensors, .pth, .pt or .bin file with timm's or smp's key names, of an encoder or of a whole smp
-    network.
+    ``source`` is "imagenet" (from the hub or its cache), "none" (leave the encoder as it is), "auto" (ImageNet if the
+    hub is reachable or its cache holds the weights, else random with a warning), or the path of a .safetensors, .pth,
+    .pt or .bin file with timm's or smp's key names, of an encoder or of a whole smp network.
 
-    Nothing is loaded unless all that the encoder's forward pass needs is there. Matrices of another float
-    type are converted. Layers of a classifier are skipped silently, other keys without use are named in the
-    warning.
+    Nothing is loaded unless all that the encoder's forward pass needs is there. Matrices of another float type are
+    converted. Layers of a classifier are skipped silently, other keys without use are named in the warning.
 
-    Errors: SnowmeltError for an unknown source, weights that cannot be had, or keys missing or of another
-    shape.
+    Errors: SnowmeltError for an unknown source, weights that cannot be had, or keys missing or of another shape.
     """
     encoder = encoder_of(model)
     if source == "none":
@@ -115,8 +112,7 @@ def _bare(key: str) -> str:
 
 
 def _canonical(key: str) -> str:
-    """The same for timm's ``stages.0.blocks`` and for ``stages_0.blocks``, its name in a features-only
-    network."""
+    """The same for timm's ``stages.0.blocks`` and for ``stages_0.blocks``, its name in a features-only network."""
     return _bare(key).replace(".", "_")
 
 
