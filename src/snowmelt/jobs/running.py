@@ -26,9 +26,9 @@ from snowmelt.training import Announcer, Listener, TrainingRun, TrainState, fit
 
 
 def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
-    """Say at once, before data is read, that a run is there already."""
-    if RunFolder(root).is_run and not (resume or overwrite):
-        RunFolder.create(root)  # raises, with the ways out
+    """Say at once, before data is read or a teacher trained, that a run is there already or the flags disagree."""
+    if (resume and overwrite) or (RunFolder(root).is_run and not (resume or overwrite)):
+        RunFolder.create(root, resume, overwrite)  # raises, with the ways out
 
 
 def run_training(
@@ -59,7 +59,7 @@ def run_training(
     folder = RunFolder(root)
     summary = RunSummary(folder)
     tensorboard = TensorBoardLog(folder)
-    listeners: list[Listener] = [MetricTables(folder), TextLog(folder), tensorboard, ProgressDisplay(), summary]
+    listeners: list[Listener] = [MetricTables(folder), TextLog(folder), tensorboard, ProgressDisplay(folder), summary]
     announcer = Announcer(listeners if session.leads else [])
     resumes = resume and (folder.checkpoints / "last.ckpt").exists()
     run = make_run(

@@ -39,10 +39,9 @@ class Tally:
 
     def store(self, state: TrainState) -> None:
         """Write the tallies into the state; waits for the device."""
-        if self._engine.world_size == 1:
-            by_rank = self._sums.unsqueeze(0)
-        else:
-            by_rank = self._engine.fabric.all_gather(self._sums)  # type: ignore[assignment]
+        by_rank = torch.zeros(self._engine.world_size, len(self._names), dtype=self._dtype, device=self._sums.device)
+        by_rank[self._engine.rank] = self._sums
+        by_rank = self._engine.sum_over_processes(by_rank)  # every other row is zero, so this gathers exactly
         columns = by_rank.cpu().T.tolist()
         state.sums = dict(zip(self._names, columns, strict=True))
         state.skipped, state.skipped_in_a_row = self._counts.tolist()

@@ -1,0 +1,51 @@
+"""Two processes, and micro-batches, give what one batch in one process gives, across thaws (traps 9 and 14)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+
+
+def run_processes(folder: Path, processes: int, batch_size: int, accumulate: int = 1) -> dict[str, Any]:
+    folder.mkdir()
+    script = [str(HERE / "run_process.py"), str(folder), str(batch_size), str(accumulate)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), *script]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_processes(tmp_path_factory.mktemp("one") / "run", 1, 4)
+
+
+def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    moved = 0
+    for name, value in one["network"].items():
+        torch.testing.assert_close(other["network"][name], value, rtol=1e-4, atol=2e-5, msg=name)
+        moved += value.numel()
+    assert moved > 100_000
+    for (train, val, miou), (other_train, other_val, other_miou) in zip(one["rows"], other["rows"], strict=True):
+        assert other_train == pytest.approx(train, rel=1e-4)
+        assert other_val == pytest.approx(val, rel=1e-4)
+        assert other_miou == pytest.approx(miou, abs=1e-3)
+
+
+def test_two_processes_equal_one(one: dict[str, Any], tmp_path: Path) -> None:
+    # 7 images in batches of 4: the last step has 3, so the two processes hold unequal numbers of valid pixels.
+    assert_same(one, run_processes(tmp_path / "two", 2, 2))
+
+
+def test_micro_batches_equal_one_batch(one: dict[str, Any], tmp_path: Path) -> None:
+    assert_same(one, run_processes(tmp_path / "micro", 1, 2, 2))

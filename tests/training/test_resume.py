@@ -1,0 +1,89 @@
+"""A run that was cut anywhere and resumed equals the uninterrupted one, bit for bit on the CPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import same_tensors, start_run
+
+from snowmelt.reporting import MetricTables, RunFolder
+from snowmelt.training import TrainState, fit
+
+HERE = Path(__file__).parent
+STEPS = 2  # of an epoch: 6 images in batches of 3
+
+
+def train(root: Path, max_steps: int | None = None, **changes: Any) -> TrainState:
+    folder = RunFolder(root)
+    run = start_run(
+        folder.checkpoints, listeners=(MetricTables(folder),), **{"training": {"max_steps": max_steps}, **changes}
+    )
+    state = fit(run)
+    run.announcer.close()
+    return state
+
+
+def assert_same_end(root: Path, reference: Path) -> None:
+    names = ("last.ckpt", "last.safetensors", "best.safetensors")
+    checkpoints = [RunFolder(folder).checkpoints for folder in (root, reference)]
+    left, right = (torch.load(folder / names[0], weights_only=True) for folder in checkpoints)
+    assert same_tensors(left["network"], right["network"])
+    assert same_tensors(left["optimizer"], right["optimizer"])
+    assert left["state"] == right["state"]
+    assert RunFolder(root).metrics_file.read_bytes() == RunFolder(reference).metrics_file.read_bytes()
+    assert (checkpoints[0] / names[2]).read_bytes() == (checkpoints[1] / names[2]).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("resume") / "whole"
+    train(root)
+    return root
+
+
+# Blocks thaw at epochs 1, 2 and 3 of 4: each is cut one step before, in the middle, and at the end.
+@pytest.mark.parametrize("cut", [STEPS - 1, STEPS, STEPS + 1, 2 * STEPS, 2 * STEPS + 1, 3 * STEPS, 3 * STEPS + 1])
+def test_cut_at_a_thaw(cut: int, tmp_path: Path, uninterrupted: Path) -> None:
+    assert train(tmp_path / "run", max_steps=cut).step == cut
+    train(tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_cut_after_every_single_step(tmp_path: Path, uninterrupted: Path) -> None:
+    for step in range(1, 4 * STEPS):
+        train(tmp_path / "run", max_steps=step)
+    train(tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_stochastic_depth_is_drawn_the_same_after_a_cut(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"student": {"encoder": "timm-efficientnet-b0"}, "thaw": {"progressive": False}}
+    for name, cuts in (("whole", [None]), ("cut", [1, 3, None])):
+        for cut in cuts:
+            train(tmp_path / name, **changes, training={"epochs": 2, "max_steps": cut})
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_killed_for_real(tmp_path: Path, uninterrupted: Path) -> None:
+    root = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    child = subprocess.Popen([sys.executable, str(HERE / "run_to_kill.py"), str(root)], env=environment)
+    checkpoint = RunFolder(root).checkpoints / "last.ckpt"
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() or torch.load(checkpoint, weights_only=True)["state"]["step"] < STEPS + 1:
+        assert child.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    # The child also saved inside epochs, and slept after each step so that the kill falls into the run.
+    train(root, training={"checkpoint_every": 1})
+    assert_same_end(root, uninterrupted)

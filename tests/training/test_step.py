@@ -1,0 +1,121 @@
+"""One optimizer step: divisors, clipping, steps that are not finite, frozen parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import network_without_batch_statistics, same_tensors, start_run
+
+from snowmelt.data import IGNORE_INDEX, Batch
+from snowmelt.training import TrainingRun, TrainState
+from snowmelt.training.loop import enter_stage
+from snowmelt.training.step import count_effective, train_step
+
+
+def make_batch(images: int = 4, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    masks = torch.randint(0, 2, (images, 64, 64), generator=generator, dtype=torch.uint8)
+    for row in range(images):
+        masks[row, : 8 * row] = IGNORE_INDEX  # unequal numbers of valid pixels
+    pixels = torch.randint(0, 256, (images, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    return Batch(pixels, masks, torch.arange(images))
+
+
+def ready(tmp_path: Path, *, own_network: bool = False, epoch: int = 3, **changes: object) -> TrainingRun:
+    network = network_without_batch_statistics() if own_network else None
+    run = start_run(tmp_path, network=network, **changes)  # type: ignore[arg-type]
+    run.stepper = run.engine.set_up(run.optimizer)
+    enter_stage(run, TrainState(epoch=epoch))
+    return run
+
+
+def gradients(run: TrainingRun, batch: Batch) -> dict[str, torch.Tensor]:
+    """Gradients of a step as the optimizer sees them."""
+    seen: dict[str, torch.Tensor] = {}
+    named = {id(parameter): name for name, parameter in run.network.named_parameters()}
+
+    def look(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    seen[named[id(parameter)]] = parameter.grad.clone()
+
+    handle = run.optimizer.register_step_pre_hook(look)
+    train_step(run, batch, temperature=2.0)
+    handle.remove()
+    return seen
+
+
+def test_micro_batches_with_unequal_valid_pixels_give_the_gradient_of_one_batch(tmp_path: Path) -> None:
+    whole = gradients(
+        ready(tmp_path / "a", own_network=True, training={"batch_size": 4}, optimizer={"clip_norm": None}), make_batch()
+    )
+    cut = gradients(
+        ready(
+            tmp_path / "b",
+            own_network=True,
+            training={"batch_size": 1, "accumulate": 4},
+            optimizer={"clip_norm": None},
+        ),
+        make_batch(),
+    )
+    assert whole.keys() == cut.keys() and whole
+    for name, gradient in whole.items():
+        torch.testing.assert_close(cut[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_a_filler_image_is_no_image_of_the_batch(tmp_path: Path) -> None:
+    run = ready(tmp_path)
+    batch = make_batch()
+    pixels, images = count_effective(run, batch)
+    assert pixels == (batch.masks != IGNORE_INDEX).sum() and images == 4
+    masks = batch.masks.clone()
+    masks[3] = IGNORE_INDEX
+    filler = Batch(batch.images, masks, torch.tensor([0, 1, 2, -4]))
+    assert count_effective(run, filler)[1] == 3
+
+
+def test_the_norm_that_is_clipped_is_that_of_all_that_learns(tmp_path: Path) -> None:
+    run = ready(tmp_path, optimizer={"clip_norm": 0.01})
+    clipped = gradients(run, make_batch())
+    norm = torch.stack([gradient.norm() for gradient in clipped.values()]).norm()
+    assert norm == pytest.approx(0.01, rel=1e-3)
+    assert any(name.startswith("encoder.") for name in clipped)
+    assert any(name.startswith("decoder.") for name in clipped)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_step_that_is_not_finite_changes_no_weight_and_no_moment(tmp_path: Path, precision: str) -> None:
+    run = ready(tmp_path, training={"precision": precision})
+    assert bool(train_step(run, make_batch(), temperature=2.0).finite)
+    before = {key: value.clone() for key, value in dict(run.network.named_parameters()).items()}
+    moments = {
+        index: {key: value.clone() for key, value in state.items()}
+        for index, state in run.optimizer.state_dict()["state"].items()
+    }
+    teacher = run.teacher
+    assert teacher is not None
+    run.teacher = lambda images: teacher(images) * float("nan")
+    assert not bool(train_step(run, make_batch(), temperature=2.0).finite)
+    assert same_tensors(dict(run.network.named_parameters()), before)
+    assert same_tensors(run.optimizer.state_dict()["state"], moments)
+    run.teacher = teacher
+    assert bool(train_step(run, make_batch(), temperature=2.0).finite)
+    assert not same_tensors(dict(run.network.named_parameters()), before)
+
+
+def test_a_frozen_block_has_no_gradient_and_does_not_decay(tmp_path: Path) -> None:
+    run = ready(tmp_path, epoch=0, optimizer={"weight_decay": 0.5, "lr": 0.1})
+    encoder = {name: value.clone() for name, value in run.network.encoder.state_dict().items()}
+    for seed in range(3):
+        train_step(run, make_batch(seed=seed), temperature=2.0)
+    assert same_tensors(dict(run.network.encoder.state_dict()), encoder)
+    assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+def test_the_temperature_reaches_the_gradient(tmp_path: Path) -> None:
+    run = ready(tmp_path, distillation={"alpha": 1.0}, optimizer={"clip_norm": None, "lr": 1e-12})
+    hot, cold = (train_step(run, make_batch(), temperature=value).terms["kl"] for value in (4.0, 1.0))
+    assert hot != pytest.approx(cold.item(), rel=0.01)

@@ -1,0 +1,139 @@
+"""Small, real runs for the tests of training: scenes of 64 pixels, networks of a few hundred thousand parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from snowmelt.build import make_engine, make_network, make_run, open_data, settle
+from snowmelt.config import ExperimentConfig, NetworkConfig, merge
+from snowmelt.models import Thaw, normalisation_of
+from snowmelt.schedules import make_plan
+from snowmelt.teachers import NetworkTeacher
+from snowmelt.training import Announcer, Engine, Listener, TrainingRun
+from snowmelt.training.events import Event
+
+SMALL = "tu-mobilenetv3_small_050"
+
+BASE: dict[str, Any] = {
+    "name": "tiny",
+    "data": {"source": "scenes:6", "image_size": 64, "workers": 0, "augmentation": "heavy"},
+    "student": {"encoder": SMALL, "weights": "none"},
+    "teacher": {"epochs": 1},
+    "thaw": {"start": 1, "every": 1, "lr_scale": 0.5},
+    "training": {
+        "epochs": 4,
+        "batch_size": 3,
+        "device": "cpu",
+        "precision": "32",
+        "calibration_batches": 2,
+        "log_every": 1,
+    },
+}
+
+
+class Recorder(Listener):
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def receive(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def make_config(**changes: Any) -> ExperimentConfig:
+    """The base settings with nested changes."""
+    return ExperimentConfig(**merge(BASE, changes))
+
+
+def random_teacher(engine: Engine, channels: int = 1, encoder: str = SMALL) -> NetworkTeacher:
+    """An untrained network with settled norm statistics is as good a teacher as any for these tests."""
+    built = make_network(NetworkConfig(encoder=encoder, weights="none"), channels, seed=7)
+    built.network.train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(2):
+            built.network(torch.randn(4, 3, 64, 64, generator=generator))
+    return NetworkTeacher(built.network, normalisation_of(encoder), engine.autocast)
+
+
+def start_run(
+    folder: Path,
+    config: ExperimentConfig | None = None,
+    *,
+    teacher: bool = True,
+    listeners: tuple[Listener, ...] = (),
+    network: nn.Module | None = None,
+    **changes: Any,
+) -> TrainingRun:
+    """A run that saves into ``folder`` and goes on where the last one there ended."""
+    config = make_config(**changes) if config is None else config
+    engine = make_engine(config)
+    splits = open_data(config)
+    settled, _ = settle(config, len(splits.train))
+    run = make_run(
+        settled,
+        splits,
+        engine,
+        folder,
+        teacher=random_teacher(engine) if teacher else None,
+        announcer=Announcer(list(listeners)),
+        resumes=(folder / "last.ckpt").exists(),
+    )
+    if network is not None:
+        put_in(run, network, settled)
+    return run
+
+
+def put_in(run: TrainingRun, network: nn.Module, config: ExperimentConfig) -> None:
+    """Exchange the run's student for ``network``."""
+    run.network = network
+    run.thaw = Thaw(network, lr_scale=config.thaw.lr_scale)
+    run.optimizer = AdamW(
+        run.thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay), fused=True
+    )
+    run.schedules = type(run.schedules)(
+        epochs=run.schedules.epochs,
+        base_lr=run.schedules.base_lr,
+        blocks=tuple(run.thaw.blocks),
+        thaw=run.schedules.thaw,
+        learning_rate=run.schedules.learning_rate,
+        temperature=run.schedules.temperature,
+    )
+    run.calibrate = None
+
+
+def network_without_batch_statistics(seed: int = 0) -> nn.Module:
+    """A UNet whose output for an image does not depend on the other images, in train mode too."""
+    torch.manual_seed(seed)
+    return smp.Unet(
+        "tu-convnext_atto",
+        encoder_weights=None,
+        classes=1,
+        decoder_use_norm=False,
+        decoder_channels=(16, 16, 8, 8, 4),
+    )
+
+
+def plan_rows(run: TrainingRun) -> list[Any]:
+    return list(make_plan(run.schedules).epochs)
+
+
+def same_tensors(left: Any, right: Any) -> bool:
+    """Whether two nested structures hold the same bits."""
+    if isinstance(left, torch.Tensor):
+        return isinstance(right, torch.Tensor) and left.dtype == right.dtype and torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same_tensors(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(same_tensors, left, right))
+    return bool(left == right)
