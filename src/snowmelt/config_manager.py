@@ -146,7 +146,7 @@ class ConfigManager:
         values = read_yaml(path)
         base = values.pop("base", None)
         values.pop("provenance", None)  # a run folder's config.yaml can be given back
-        if base is not None and base not in CONFIGS:
+        if base is not None and (not isinstance(base, str) or base not in CONFIGS):
             raise SnowmeltError(f"{path}: base {base!r} is no registered experiment; 'snowmelt configs' lists them")
         values.setdefault("name", path.stem)
         try:

@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 
 
+INTERRUPTED = 130  # typer's exit code after Ctrl-C
+
+
 class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
@@ -202,11 +205,11 @@ def run(command: Any) -> int:
     except SnowmeltError as error:
         if os.environ.get("SNOWMELT_DEBUG"):
             raise
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         return 1
-    except KeyboardInterrupt:
-        typer.echo("interrupted; --resume goes on from the last checkpoint", err=True)
-        return 130
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else 0
+        if code == INTERRUPTED:
+            typer.echo("interrupted; --resume goes on from the last checkpoint", err=True)
+        return code
     return 0

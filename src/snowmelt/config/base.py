@@ -8,9 +8,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from snowmelt.errors import SnowmeltError
 
+Problem = tuple[str, str]  # dotted path of a setting, and what is wrong with it
+
+
+class SettingsError(SnowmeltError):
+    """One or more wrong settings in one line. ``problems`` lets an outer section put its own name before each path."""
+
+    problems: tuple[Problem, ...] = ()
+
 
 class Settings(BaseModel):
-    """Base of the settings: an unknown name is an error, every value is checked on construction.
+    """Base of the settings: an unknown name is an error, every value is checked on construction and assignment.
 
     Raises:
         SnowmeltError: one line that names each wrong setting by its path, the reason and the value given.
@@ -22,28 +30,35 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SnowmeltError(describe(error)) from None
+            raise describe(error) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        before = dict(self.__dict__)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            self.__dict__.update(before)  # a check of the whole section fails with the new value in place
+            raise describe(error) from None
 
 
-def describe(error: ValidationError) -> str:
+def describe(error: ValidationError) -> SettingsError:
     """A validation error as one line: ``data.image_size: Input should be ... (given 7)``."""
-    parts = []
-    for item in error.errors(include_url=False):
-        path = ".".join(str(key) for key in item["loc"])
-        if item["type"] == "extra_forbidden":
-            reason = "there is no such setting"
-        elif item["type"] == "value_error":
-            reason = str(item["ctx"]["error"])
-        else:
-            reason = f"{item['msg']} (given {item['input']!r})"
-        parts.append(_join(path, reason))
-    return "; ".join(parts)
+    problems = tuple(problem for item in error.errors(include_url=False) for problem in _problems(item))
+    described = SettingsError("; ".join(f"{path}: {reason}" if path else reason for path, reason in problems))
+    described.problems = problems
+    return described
 
 
-def _join(path: str, reason: str) -> str:
-    # A nested settings object reports its own path first; the two together read as one dotted path.
-    if not path or reason.startswith(path.rsplit(".", 1)[-1] + ","):
-        return reason
-    head = reason.split(":", 1)[0]
-    separator = "." if ":" in reason and all(part.isidentifier() for part in head.split(".")) else ": "
-    return f"{path}{separator}{reason}"
+def _problems(item: Any) -> list[Problem]:
+    path = ".".join(str(key) for key in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return [(path, "there is no such setting")]
+    if item["type"] != "value_error":
+        return [(path, f"{item['msg']} (given {item['input']!r})")]
+    cause = item["ctx"]["error"]
+    if isinstance(cause, SettingsError):
+        return [(".".join(filter(None, (path, inner))), reason) for inner, reason in cause.problems]
+    reason = str(cause)
+    # The published list names itself, since its positions count within it.
+    names_itself = bool(path) and reason.startswith(path.rsplit(".", 1)[-1] + ",")
+    return [("", reason)] if names_itself else [(path, reason)]

@@ -13,14 +13,35 @@ from snowmelt.config.settings import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 
 
+class SettingsLoader(yaml.SafeLoader):
+    """Plain data only: no tag runs code. Every mistake is a YAML error with its line, a repeated name too."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:  # 2020-99-99, !!int abc, !!bool maybe
+            problem = f"{node.value!r} cannot be read as {node.tag.rsplit(':', 1)[-1]}"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from error
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if node.id == "mapping" else []
+        seen: set[str] = set()
+        for key in keys:
+            if key.value in seen:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, as plain data (``safe_load``: no tag can run code).
+    """The mapping in a YAML file, as plain data.
 
     Raises:
         SnowmeltError: the file cannot be read, is not YAML, or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), SettingsLoader)
     except OSError as error:
         raise SnowmeltError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -28,7 +49,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise SnowmeltError(f"{path}{where}: is not valid YAML ({getattr(error, 'problem', error)})") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SnowmeltError(f"{path}{where}: is not valid YAML ({reason})") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -58,7 +80,8 @@ def read_attribute(spec: str) -> ExperimentConfig:
     except SnowmeltError as error:
         raise SnowmeltError(f"{path}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise SnowmeltError(f"{path}: running it failed ({type(error).__name__}: {error})") from error
+        reason = " ".join(str(error).split())
+        raise SnowmeltError(f"{path}: running it failed ({type(error).__name__}: {reason})") from error
     value = getattr(module, attribute, None)
     if value is None:
         raise SnowmeltError(f"{path}: has no attribute {attribute!r}")
@@ -70,10 +93,16 @@ def read_attribute(spec: str) -> ExperimentConfig:
 def with_values(config: ExperimentConfig, values: Mapping[str, Any]) -> ExperimentConfig:
     """``config`` with nested ``values`` laid over what it sets, everything checked again.
 
+    A ten-string list in ``values`` is all of the two schedules, so it replaces those of ``config``.
+
     Raises:
         SnowmeltError: a name that does not exist or a value out of range.
     """
-    return ExperimentConfig(**merge(config.model_dump(exclude_unset=True), values))
+    below = config.model_dump(exclude_unset=True)
+    distillation = values.get("distillation")
+    if isinstance(distillation, Mapping) and distillation.get("feature_match_layers"):
+        below = {key: value for key, value in below.items() if key not in ("temperature", "thaw")}
+    return ExperimentConfig(**merge(below, values))
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,12 +130,12 @@ def read_overrides(pairs: Iterable[str]) -> dict[str, Any]:
         if not separator or not all(keys):
             raise SnowmeltError(f"--set {pair}: write it as name=value, for example --set thaw.start=5")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = _numbers(yaml.load(text, SettingsLoader))
+        except (yaml.YAMLError, RecursionError):
             raise SnowmeltError(f"--set {pair}: the value {text!r} is not valid YAML") from None
         for key in reversed(keys):
             value = {key: value}
-        values = merge(values, _numbers(value))
+        values = merge(values, value)
     return values
 
 

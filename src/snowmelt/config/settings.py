@@ -22,6 +22,9 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+TEACHER_ENCODER = "timm-efficientnet-b3"
 
 
 class DataConfig(Settings):
@@ -43,7 +46,7 @@ class DataConfig(Settings):
     """Side of the square that the networks see, in pixels; without it 128 for ``scenes`` and 256 for files."""
     augmentation: Literal["none", "light", "heavy"] = "light"
     """Random changes of the training images."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the split, of the limit and of embedded scenes; runs of another training seed keep the same data."""
     limit: Count | None = None
     """Use only the first N training images of a seeded order: what would less data give?"""
@@ -71,14 +74,22 @@ class TeacherConfig(Settings):
 
     source: str = "auto"
     """``auto`` (trained on the same data when missing, then reused), ``none``, a run folder or a weights file."""
-    network: NetworkConfig = NetworkConfig(encoder="timm-efficientnet-b3")
-    """The teacher's network."""
+    network: NetworkConfig = NetworkConfig(encoder=TEACHER_ENCODER)
+    """The teacher's network; EfficientNet-B3 where its encoder is not named."""
     epochs: Count | None = None
     """Most epochs of its training; without it as many as the student's."""
     patience: Count = 10
     """Its training ends early after so many epochs without a better score."""
     lr_scale: Positive = 0.1
     """Learning rate of its encoder as a share of its decoder's; the whole encoder learns from epoch 0."""
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _keeps_its_encoder(cls, value: Any) -> Any:
+        """A network given in part, such as its weights alone, must not fall back to the student's encoder."""
+        if isinstance(value, NetworkConfig):
+            value = value.model_dump(exclude_unset=True)
+        return {"encoder": TEACHER_ENCODER, **value} if isinstance(value, dict) else value
 
 
 class DistillationConfig(Settings):
@@ -215,6 +226,12 @@ class TrainingConfig(Settings):
     threads: Count | None = None
     """Threads of the arithmetic on the CPU; without it PyTorch decides."""
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """YAML and ``--set`` read 32 as a number."""
+        return str(value) if isinstance(value, int) else value
+
 
 class ExperimentConfig(Settings):
     """A whole experiment. Every part has its defaults; name only what differs."""
@@ -223,7 +240,7 @@ class ExperimentConfig(Settings):
     """Name of the experiment and of its run folder."""
     description: str = ""
     """What it is for, in one line."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of order, augmentation and initial weights."""
     output: Path = Path("experiments")
     """Folder in which run folders lie."""

@@ -113,8 +113,8 @@ def _refuse_mark(strings: Sequence[str], position: int, remaining: dict[str, str
     value = strings[position]
     if value in (TEMPERATURE_MARK, THAW_MARK):
         _refuse(position, f'"{value}" stands in the list twice')
-    if not remaining:
-        _refuse(position, f'"{value}" is too much; the list has ten strings')
+    if THAW_MARK not in remaining:
+        _refuse(position, f'"{value}" is too much; nothing follows the {HALF} strings of "{THAW_MARK}"')
     expected = " or ".join(f'"{mark}"' for mark in remaining)
     _refuse(position, f'"{value}" where {expected} is expected')
 

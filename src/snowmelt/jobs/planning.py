@@ -9,6 +9,7 @@ from rich.console import Console
 from snowmelt.build import make_plan_of, open_data, output_channels, settle
 from snowmelt.config import ExperimentConfig
 from snowmelt.reporting import plan_csv, plan_table
+from snowmelt.schedules import Plan
 
 
 def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
@@ -26,23 +27,26 @@ def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
     else:
         console = Console()
         console.print(plan_table(plan, title=settled.name))
-        for note in (*notes, *explain_rates(settled)):
+        for note in (*notes, *explain_plan(settled, plan)):
             console.print(note, soft_wrap=True, highlight=False)
 
 
-def explain_rates(config: ExperimentConfig) -> list[str]:
-    """What the table's learning rates mean, in a line."""
+def explain_plan(config: ExperimentConfig, plan: Plan) -> list[str]:
+    """What the table's learning rates mean, and what the run will not come to, in a line each."""
     optimizer = config.optimizer
     text = f"Over the run every rate follows '{optimizer.schedule}'"
     if optimizer.schedule == "trapezoid":
         start = round(config.training.epochs * (1 - optimizer.cooldown))
         text += f": warm-up, constant, and from epoch {start} down to {optimizer.floor:g} of it"
     lines = [text + "."]
-    last = config.thaw.start + 6 * config.thaw.every
-    if config.thaw.progressive and config.thaw.start >= config.training.epochs:
+    blocks = len(plan.epochs[0].learning_rates) - 1
+    wanted = blocks if config.thaw.most is None else min(config.thaw.most, blocks)
+    thawed = plan.epochs[-1].thawed_blocks
+    if thawed == 0 < wanted:
         lines.append(
             f"Nothing thaws: the first thaw is at epoch {config.thaw.start}, and the run has {config.training.epochs}."
         )
-    elif config.thaw.progressive and config.thaw.most is None and last >= config.training.epochs:
-        lines.append("The run ends before the whole encoder learns; more epochs or a smaller thaw.every change that.")
+    elif thawed < wanted:
+        what = "the whole encoder learns" if wanted == blocks else f"{wanted} blocks learn"
+        lines.append(f"The run ends before {what}; more epochs or a smaller thaw.every change that.")
     return lines

@@ -62,6 +62,15 @@ def prepare(
 def describe_configs(name: str | None = None) -> str:
     """The list of named experiments, a line each, or one of them as YAML that can be edited and given back."""
     if name is not None:
-        return yaml.safe_dump(ConfigManager.get_config(name).model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(_editable(ConfigManager.get_config(name)), sort_keys=False)
     width = max(map(len, CONFIGS))
     return "".join(f"{key:<{width}}  {experiment.description}\n" for key, experiment in CONFIGS.items())
+
+
+def _editable(experiment: ExperimentConfig) -> dict[str, Any]:
+    settings = experiment.model_dump(mode="json")
+    if experiment.schedule_by_size:
+        # What is given wins over what the data's size would choose, so the open choices must stay unsaid.
+        given = experiment.thaw.model_fields_set
+        settings["thaw"] = {key: value for key, value in settings["thaw"].items() if key in given}
+    return settings

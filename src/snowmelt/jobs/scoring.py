@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snowmelt.build import load_network, make_scorer, make_teacher, output_channels, teacher_experiment
-from snowmelt.config import ExperimentConfig
+from snowmelt.config import ExperimentConfig, merge, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import given_weights
@@ -32,7 +32,7 @@ def score_run(config: ExperimentConfig) -> Score:
     best = folder.checkpoints / "best.safetensors"
     if not best.exists():
         raise SnowmeltError(f"{folder.root}: has no checkpoints/best.safetensors to score; train it first")
-    session = open_session(config)
+    session = open_session(settings_of_run(folder, config))
     splits = session.splits
     part, source = ("test", splits.test) if splits.test is not None else ("val", splits.val)
     channels = output_channels(splits.classes)
@@ -44,6 +44,18 @@ def score_run(config: ExperimentConfig) -> Score:
         print_score(score, f"{config.name} on {len(source)} {part} images")
         write_score(folder.root / "test_scores.json", score, part, len(source))
     return score
+
+
+def settings_of_run(folder: RunFolder, asked: ExperimentConfig) -> ExperimentConfig:
+    """What the run was trained with, so that ``--epochs``, ``--data`` and the rest need not be repeated.
+
+    Data that are asked for now win, and so does the device: a run may be scored on other images, elsewhere.
+    """
+    if not folder.config_file.exists():
+        return asked
+    given = asked.model_dump(exclude_unset=True, include={"data": True, "training": {"precision"}})
+    here = {"name": asked.name, "output": asked.output, "training": {"device": asked.training.device}}
+    return with_values(ExperimentConfig(**folder.read_config()), merge(given, here))
 
 
 def existing_teacher(session: Session) -> NetworkTeacher | None:

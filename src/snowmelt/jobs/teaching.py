@@ -78,11 +78,13 @@ def train_teacher(session: Session) -> Path:
     if is_finished(record, experiment.training.max_steps) and best.exists():
         session.say(f"teacher: {root} is reused (best mIoU {_score(record)})")
         return best
+    begun = RunFolder(root).is_run
+    what = "is not finished, so its training goes on" if begun else "is not there yet, so it is trained first"
     session.say(
-        f"teacher: none of this kind yet, so {experiment.student.encoder} is trained first on the same data, "
+        f"teacher: {experiment.student.encoder} {what} on the same data, "
         f"for at most {experiment.training.epochs} epochs, into {root}"
     )
-    run_training(session, experiment, resume=RunFolder(root).is_run, patience=config.teacher.patience)
+    run_training(session, experiment, resume=begun, patience=config.teacher.patience)
     return best
 
 

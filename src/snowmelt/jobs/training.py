@@ -6,7 +6,7 @@ from typing import Any
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.jobs.records import best_plain
-from snowmelt.jobs.running import refuse_existing, run_training
+from snowmelt.jobs.running import check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 
@@ -17,8 +17,11 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
     Raises:
         SnowmeltError: whatever the user can mend: settings, data, an existing run, weights that do not fit.
     """
-    refuse_existing(config.output / config.name, resume, overwrite)
+    root = config.output / config.name
+    refuse_existing(root, resume, overwrite)
     session = open_session(config)
+    if resume:
+        check_same_settings(root, session.config)  # before a teacher is trained for a run that cannot go on
     found = find_teacher(session)
     return run_training(
         session,
