@@ -23,8 +23,4 @@ class Brake(Listener):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder = RunFolder(Path(sys.argv[1]))
-    fit(
-        start_run(
-            folder.checkpoints, listeners=(MetricTables(folder), Brake()), training={"checkpoint_every": 1}
-        )
-    )
+    fit(start_run(folder.checkpoints, listeners=(MetricTables(folder), Brake()), training={"checkpoint_every": 1}))

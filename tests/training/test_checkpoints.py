@@ -1,0 +1,119 @@
+"""Checkpoints: complete, refused where they do not fit, and never half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from safetensors.torch import load_file
+from tiny_runs import SMALL, same_tensors, start_run
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.models import load_weights
+from snowmelt.training import TrainState, fit
+
+
+def trained(folder: Path, **changes: Any) -> TrainState:
+    return fit(start_run(folder, **changes))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoints") / "run"
+    trained(path, training={"epochs": 2})
+    return path
+
+
+def test_the_state_holds_the_best_score_it_just_reached(folder: Path) -> None:
+    saved = torch.load(folder / "last.ckpt", weights_only=True)
+    state = TrainState.from_dict(saved["state"])
+    assert (state.step, state.epoch, state.step_in_epoch) == (4, 2, 0)
+    assert state.best_epoch in (0, 1) and state.best_miou > 0
+    metadata = load_weights(folder / "best.safetensors")[1]
+    assert metadata["best_miou"] == state.best_miou
+    assert metadata["best_epoch"] == state.best_epoch
+
+
+def test_weights_load_into_plain_smp_and_say_what_they_are(folder: Path) -> None:
+    plain = smp.Unet(SMALL, encoder_weights=None, classes=1)
+    for name in ("best.safetensors", "last.safetensors"):
+        plain.load_state_dict(load_file(folder / name))  # strict: no prefix, nothing missing
+    metadata = load_weights(folder / "best.safetensors")[1]
+    assert metadata["classes"] == ["background", "person"]
+    assert metadata["network"]["encoder"] == SMALL
+    assert metadata["image_size"] == 64
+    assert len(metadata["mean"]) == len(metadata["std"]) == 3
+
+
+def test_no_teacher_in_the_checkpoint(folder: Path) -> None:
+    saved = torch.load(folder / "last.ckpt", weights_only=True)
+    student = smp.Unet(SMALL, encoder_weights=None, classes=1)
+    assert saved["network"].keys() == student.state_dict().keys()
+
+
+def test_the_identity_must_agree(folder: Path) -> None:
+    run = start_run(folder, training={"epochs": 2}, optimizer={"lr": 0.5})
+    with pytest.raises(SnowmeltError, match=r"optimizer.lr was 0.001 and is 0.5"):
+        fit(run)
+
+
+def test_what_may_change_may_change(folder: Path) -> None:
+    run = start_run(folder, training={"epochs": 2, "log_every": 7, "max_steps": 99})
+    assert fit(run).step == 4
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated", None], ids=["empty", "text", "zip", "truncated"]
+)
+def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path, content: bytes | None) -> None:
+    whole = (folder / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(SnowmeltError, match=r"last\.ckpt: is damaged or no checkpoint"):
+        fit(start_run(tmp_path, training={"epochs": 2}))
+
+
+def test_a_pickle_is_not_executed(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+
+    class Malicious:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (canary.write_text, ("executed",))
+
+    torch.save({"format": 1, "identity": Malicious()}, tmp_path / "last.ckpt")
+    with pytest.raises(SnowmeltError, match="damaged"):
+        fit(start_run(tmp_path, training={"epochs": 2}))
+    assert not canary.exists()
+
+
+def test_a_cut_while_saving_leaves_the_old_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (folder / "last.ckpt").read_bytes()
+    run = start_run(folder, training={"epochs": 2})
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("snowmelt.training.checkpoints.os.replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run.checkpoints.save_last(TrainState(step=99), run.network, run.optimizer)
+    assert (folder / "last.ckpt").read_bytes() == before
+
+
+def test_the_best_of_complete_epochs_comes_back(tmp_path: Path) -> None:
+    """A run stopped inside an epoch scores a state that the uninterrupted run never scores."""
+    run = start_run(tmp_path)
+    checkpoints, state = run.checkpoints, TrainState(best_miou=0.5, best_epoch=0)
+    checkpoints.save_best(state, run.network, complete=True)
+    checkpoints.save_last(state, run.network, run.optimizer)
+    complete = load_file(tmp_path / "best.safetensors")
+    with torch.no_grad():
+        for parameter in run.network.parameters():
+            parameter.add_(1.0)
+    checkpoints.save_best(TrainState(best_miou=0.9, best_epoch=1), run.network, complete=False)
+    assert not same_tensors(load_file(tmp_path / "best.safetensors"), complete)
+    resumed = start_run(tmp_path)
+    loaded = resumed.checkpoints.load_last(resumed.network, resumed.optimizer)
+    assert loaded is not None and loaded.best_miou == 0.5
+    assert same_tensors(load_file(tmp_path / "best.safetensors"), complete)

@@ -1,0 +1,57 @@
+"""Device and precision, chosen or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.training import Engine, mixed_precision_for, resolve_device, resolve_precision
+from snowmelt.training import engine as module
+
+
+def test_auto_is_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(SnowmeltError, match="'cuda' is not available here; use --device cpu"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize(("instructions", "expected"), [(True, "bf16"), (False, "32")])
+def test_auto_precision_follows_the_processor(
+    monkeypatch: pytest.MonkeyPatch, instructions: bool, expected: str
+) -> None:
+    monkeypatch.setattr(module, "_has_bf16_instructions", lambda: instructions)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert resolve_precision("auto", "cpu") == expected
+    assert resolve_precision("32", "cpu") == "32"
+    assert resolve_precision("auto", "mps") == "32"
+
+
+def test_fp16_is_refused_on_the_cpu() -> None:
+    with pytest.raises(SnowmeltError, match="precision 16 is for GPUs"):
+        resolve_precision("16", "cpu")
+    assert mixed_precision_for("cpu") == "bf16"
+
+
+def test_wrapping_anew_keeps_the_parameters_and_works_after_the_old_wrapping_is_gone() -> None:
+    engine = Engine("cpu", "32")
+    network = torch.nn.Linear(3, 2)
+    first = engine.wrap(network)
+    second = engine.wrap(network, before=first)
+    assert [id(parameter) for parameter in second.parameters()] == [id(parameter) for parameter in network.parameters()]
+    second(torch.ones(1, 3)).sum().backward()
+    assert network.weight.grad is not None
+
+
+def test_bf16_computes_in_bf16_and_hands_out_float32() -> None:
+    engine = Engine("cpu", "bf16")
+    seen: list[torch.dtype] = []
+    network = torch.nn.Linear(3, 2)
+    network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    assert engine.wrap(network)(torch.ones(1, 3)).dtype == torch.float32
+    assert seen == [torch.bfloat16]
+    assert engine.sum_over_processes(torch.ones(2)).tolist() == [1.0, 1.0]
