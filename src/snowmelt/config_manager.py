@@ -100,9 +100,7 @@ CONFIGS: dict[str, ExperimentConfig] = {
         description="The whole cycle in minutes on two cores: embedded scenes, small networks",
         data=DataConfig(source="scenes:160", image_size=96),
         student=NetworkConfig(encoder="timm-efficientnet-b0", weights="none"),
-        teacher=TeacherConfig(
-            network=NetworkConfig(encoder="timm-efficientnet-b3", weights="none"), epochs=12, lr_scale=1.0
-        ),
+        teacher=TeacherConfig(network=NetworkConfig(encoder="timm-efficientnet-b3", weights="none"), epochs=12),
         thaw=ThawConfig(start=1, every=1, lr_scale=1.0),
         training=TrainingConfig(epochs=12, batch_size=8),
     ),

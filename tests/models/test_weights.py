@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.models import WeightsReport, build_network, load_encoder_weights, save_weights
+from snowmelt.models import WeightsReport, build_network, choose_weights, load_encoder_weights, save_weights
 
 UNIVERSAL = "tu-mobilenetv2_050"
 
@@ -211,3 +211,13 @@ def test_a_damaged_cache_is_a_clear_error(empty_cache: Path) -> None:
     put_in_cache(empty_cache, settings["repo_id"], settings["revision"], {"a": torch.zeros(1)})
     with pytest.raises(SnowmeltError, match="loading ImageNet weights of 'mobilenet_v2' failed"):
         load_encoder_weights(network("mobilenet_v2"), "mobilenet_v2", "imagenet")
+
+
+def test_what_auto_means_is_decided_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("snowmelt.models.hub.hub_is_reachable", lambda: False)
+    source, why = choose_weights("timm-efficientnet-b0")
+    assert source == "none" and why is not None and "cannot be reached" in why
+    monkeypatch.setattr("snowmelt.models.hub.hub_is_reachable", lambda: True)
+    assert choose_weights("timm-efficientnet-b0") == ("imagenet", None)
+    source, why = choose_weights("tu-mobilenetv3_small_050d")
+    assert source == "none" and why is not None

@@ -19,7 +19,11 @@ def run_processes(folder: Path, processes: int, batch_size: int, accumulate: int
     script = [str(HERE / "run_process.py"), str(folder), str(batch_size), str(accumulate)]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), *script]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+    }
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(folder / "result.pt", weights_only=True)

@@ -74,7 +74,11 @@ def test_stochastic_depth_is_drawn_the_same_after_a_cut(tmp_path: Path) -> None:
 
 def test_killed_for_real(tmp_path: Path, uninterrupted: Path) -> None:
     root = tmp_path / "run"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+    }
     child = subprocess.Popen([sys.executable, str(HERE / "run_to_kill.py"), str(root)], env=environment)
     checkpoint = RunFolder(root).checkpoints / "last.ckpt"
     deadline = time.monotonic() + 300

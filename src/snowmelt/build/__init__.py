@@ -1,6 +1,6 @@
 """From settings to objects: the only room that knows both."""
 
-from snowmelt.build.data import is_scenes, make_evaluation_batches, open_data, output_channels, settle
+from snowmelt.build.data import is_scenes, make_evaluation_batches, open_data, output_channels, settle, settle_weights
 from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import BuiltNetwork, load_network, make_input, make_network
 from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
@@ -28,5 +28,6 @@ __all__ = [
     "output_channels",
     "parameter_counts",
     "settle",
+    "settle_weights",
     "teacher_experiment",
 ]

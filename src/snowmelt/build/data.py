@@ -18,6 +18,7 @@ from snowmelt.data import (
     evaluation_loader,
     open_splits,
 )
+from snowmelt.models import choose_weights
 from snowmelt.training import Engine
 
 SCENES_SIZE = 128
@@ -69,6 +70,29 @@ def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, lis
             f"one more every {values['thaw']['every']}, encoder rate x {values['thaw']['lr_scale']}"
         )
     return with_values(config, values), notes
+
+
+def settle_weights(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str]]:
+    """The settings with every ``auto`` weight decided, and a warning for each encoder that has to start random.
+
+    Decided before anything is named or saved, so that a run and its teacher say what they really started from.
+    """
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
+    if config.student.weights == "auto":
+        source, why = choose_weights(config.student.encoder)
+        values["student"] = {"weights": source}
+        warnings += [f"student: {why}"] if why else []
+    if not config.distills or config.teacher.source != "auto":
+        return with_values(config, values), warnings
+    teacher = config.teacher.network
+    source = teacher.weights
+    if source == "auto":
+        source, why = choose_weights(teacher.encoder)
+        warnings += [f"teacher: {why}"] if why else []
+    scale = config.teacher.lr_scale or (1.0 if source == "none" else 0.1)
+    values["teacher"] = {"network": {"weights": source}, "lr_scale": scale}
+    return with_values(config, values), warnings
 
 
 def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ FREE_ON_RESUME = (
     "description",
     "output",
     "data.workers",
+    "student.weights",  # the checkpoint has taken their place
     "training.max_steps",
     "training.device",
     "training.threads",

@@ -28,7 +28,7 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     values = {
         "student": config.teacher.network.model_dump(exclude_unset=True),
         "distillation": {"enabled": False},
-        "thaw": {"progressive": False, "lr_scale": config.teacher.lr_scale},
+        "thaw": {"progressive": False, "lr_scale": config.teacher.lr_scale or 0.1},
         "optimizer": {"schedule": "cosine"},
         "training": {"epochs": config.teacher.epochs or config.training.epochs},
         "description": f"teacher of {config.name}",
@@ -42,5 +42,5 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
         if key not in ("student", "teacher", "distillation", "temperature", "thaw")
     }
     teacher = with_values(ExperimentConfig(**kept), values)
-    digest = digest_of({**identity_of(teacher), "data": data_digest(splits)})
+    digest = digest_of({**identity_of(teacher), "weights": teacher.student.weights, "data": data_digest(splits)})
     return with_values(teacher, {"name": f"{config.teacher.network.encoder}-{digest}"})

@@ -80,8 +80,8 @@ class TeacherConfig(Settings):
     """Most epochs of its training; without it as many as the student's."""
     patience: Count = 10
     """Its training ends early after so many epochs without a better score."""
-    lr_scale: Positive = 0.1
-    """Learning rate of its encoder as a share of its decoder's; the whole encoder learns from epoch 0."""
+    lr_scale: Positive | None = None
+    """Rate of its encoder as a share of its decoder's; without it 0.1 where pretrained and 1.0 where random."""
 
     @field_validator("network", mode="before")
     @classmethod

@@ -48,7 +48,7 @@ def run_training(
     """
     root = config.output / config.name
     if resume:
-        check_same_settings(root, config)
+        check_same_settings(root, config)  # a teacher's run is resumed by itself, without the check before
         record = read_record(root)
         if record is not None and is_finished(record, config.training.max_steps):
             session.say(f"{root}: this run is finished (best mIoU {record['best_miou']}); nothing left to do")
@@ -71,7 +71,7 @@ def run_training(
         announcer=announcer,
         patience=patience,
         resumes=resumes,
-        notices=notices,
+        notices=(*session.warnings, *notices),
     )
     if session.leads:
         folder.write_config(config.model_dump(mode="json"))
@@ -84,6 +84,7 @@ def run_training(
             write_record(folder, record)
     finally:
         announcer.close()
+    session.engine.barrier()
     session.say(f"Everything about this run lies in {root}")
     return record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snowmelt.build import data_digest, is_scenes, make_engine, open_data, settle
+from snowmelt.build import data_digest, is_scenes, make_engine, open_data, settle, settle_weights
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
 from snowmelt.training import Engine
@@ -17,6 +17,7 @@ class Session:
     config: ExperimentConfig
     engine: Engine
     splits: Splits
+    warnings: tuple[str, ...] = ()  # to be said in every run of this session, and again in its summary
 
     @property
     def leads(self) -> bool:
@@ -43,8 +44,9 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
     engine = make_engine(config)
     splits = open_data(config)
     settled, notes = settle(config, len(splits.train))
+    settled, warnings = settle_weights(settled)
     resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
-    session = Session(with_values(settled, resolved), engine, splits)
+    session = Session(with_values(settled, resolved), engine, splits, tuple(warnings))
     session.say(describe_data(session))
     for note in notes:
         session.say(note)

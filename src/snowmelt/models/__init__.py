@@ -6,7 +6,7 @@ from snowmelt.models.normalisation import Normalisation, normalisation_of, norma
 from snowmelt.models.statistics import calibrate_norms
 from snowmelt.models.thaw import Thaw
 from snowmelt.models.weight_files import load_weights, save_weights
-from snowmelt.models.weights import WeightsReport, load_encoder_weights
+from snowmelt.models.weights import WeightsReport, choose_weights, load_encoder_weights
 
 __all__ = [
     "EncoderBlock",
@@ -15,6 +15,7 @@ __all__ = [
     "WeightsReport",
     "build_network",
     "calibrate_norms",
+    "choose_weights",
     "encoder_blocks",
     "load_encoder_weights",
     "load_weights",

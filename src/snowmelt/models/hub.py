@@ -29,12 +29,7 @@ def hub_state(encoder_name: str, depth: int) -> dict[str, Tensor]:
 
     Errors: SnowmeltError if there are no such weights, or the hub cannot be reached and the cache has no copy.
     """
-    repository = _repository(encoder_name)
-    if not _is_cached(*repository) and not hub_is_reachable():
-        raise SnowmeltError(
-            f"ImageNet weights of {encoder_name!r} are not in the local cache and the hub cannot be reached; "
-            "go online, give the path of a weight file, or use 'none'"
-        )
+    require_hub(encoder_name)
     source = "imagenet" if timm_name_of(encoder_name) is None else True
     try:
         # Building the encoder draws its random weights first; the caller's random numbers must not depend on
@@ -45,6 +40,19 @@ def hub_state(encoder_name: str, depth: int) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())[:200]
         raise SnowmeltError(f"loading ImageNet weights of {encoder_name!r} failed: {reason}") from error
     return encoder.state_dict()
+
+
+def require_hub(encoder_name: str) -> None:
+    """Make sure that there are ImageNet weights of an encoder, and that they are in the cache or within reach.
+
+    Errors: SnowmeltError that says which of these is not so.
+    """
+    repository = _repository(encoder_name)
+    if not _is_cached(*repository) and not hub_is_reachable():
+        raise SnowmeltError(
+            f"ImageNet weights of {encoder_name!r} are not in the local cache and the hub cannot be reached; "
+            "go online, give the path of a weight file, or use 'none'"
+        )
 
 
 @lru_cache(maxsize=1)

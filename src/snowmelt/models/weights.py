@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.models.hub import hub_state
+from snowmelt.models.hub import hub_state, require_hub
 from snowmelt.models.networks import closest
 from snowmelt.models.partition import partition
 from snowmelt.models.reach import encoder_of
@@ -67,6 +67,18 @@ def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "aut
     unexpected = _load_file(model, path)
     warning = f"{path} holds keys that {encoder_name!r} has no use for: {_listed(unexpected)}." if unexpected else None
     return WeightsReport(str(path), True, warning)
+
+
+def choose_weights(encoder_name: str) -> tuple[str, str | None]:
+    """What "auto" means on this machine now: ("imagenet", None), or ("none", why) where they cannot be had.
+
+    Lets a caller write the decision down before it loads anything.
+    """
+    try:
+        require_hub(encoder_name)
+    except SnowmeltError as error:
+        return "none", f"the encoder {encoder_name!r} starts from random weights: {error}"
+    return "imagenet", None
 
 
 def _load_file(model: nn.Module, path: Path) -> list[str]:
