@@ -139,3 +139,18 @@ def test_compiling_gives_the_same_run_across_thaws(tmp_path: Path, backend: str)
         if any(parameter in compiled.optimizer.state for parameter in group["params"])
     ]
     assert moved == ["decoder", *compiled.thaw.blocks[:2]]
+
+
+def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[int] = []
+    run = start_run(tmp_path, training={"epochs": 3})
+    run.engine._compile = "eager"
+    really = torch.compile
+
+    def counted(network: torch.nn.Module, **options: Any) -> Any:
+        compiled.append(run.thaw.thawed)
+        return really(network, **options)
+
+    monkeypatch.setattr(torch, "compile", counted)
+    fit(run)
+    assert sorted(set(compiled)) == [0, 1, 2]
