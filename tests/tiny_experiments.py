@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,14 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in values.items():
         pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
     return pairs
+
+
+def overheard(job: Callable[..., Any], *arguments: Any, **options: Any) -> tuple[Any, str]:
+    """What a job gives and what it says."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        result = job(*arguments, **options)
+    return result, said.getvalue()
 
 
 def write_data_folder(root: Path, count: int = 6, classes: int = 2, size: int = 64) -> Path:

@@ -30,8 +30,10 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "path",
-    ["bogus", "data.bogus", "student.bogus", "teacher.bogus", "teacher.network.bogus", "distillation.bogus"]
-    + ["temperature.bogus", "thaw.bogus", "optimizer.bogus", "task.bogus", "training.bogus"],
+    [
+        *("bogus", "data.bogus", "student.bogus", "teacher.bogus", "teacher.network.bogus", "distillation.bogus"),
+        *("temperature.bogus", "thaw.bogus", "optimizer.bogus", "task.bogus", "training.bogus"),
+    ],
 )
 def test_an_unknown_name_is_refused_by_its_path(path: str) -> None:
     with pytest.raises(SnowmeltError) as refused:
@@ -209,7 +211,7 @@ def test_assignment_is_checked_like_construction() -> None:
     with pytest.raises(SnowmeltError, match="first thaw epoch is -1"):
         config.thaw.start = -1
     assert (config.training.epochs, config.thaw.start) == (7, 10)
-    with pytest.raises(SnowmeltError, match="no attribute .epoch."):
+    with pytest.raises(SnowmeltError, match=r"no attribute .epoch."):
         config.training.epoch = 3  # type: ignore[attr-defined]
 
 

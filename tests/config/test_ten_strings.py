@@ -217,7 +217,7 @@ def test_too_much_twice_and_the_wrong_order(door: str, strings: list[str], posit
 @pytest.mark.parametrize("strings", ["temp_scheduling", {"temp_scheduling": "true"}, 4.0], ids=repr)
 @pytest.mark.parametrize("door", ["the reader", "its section"])
 def test_what_is_no_list_is_refused(door: str, strings: Any) -> None:
-    with pytest.raises(SnowmeltError, match="feature_match_layers.*list"):
+    with pytest.raises(SnowmeltError, match=r"feature_match_layers.*list"):
         DOORS[door](strings)
 
 

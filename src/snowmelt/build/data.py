@@ -59,16 +59,19 @@ def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, lis
     notes: list[str] = []
     if config.data.image_size is None:
         values["data"] = {"image_size": SCENES_SIZE if is_scenes(config) else FILES_SIZE}
-    if config.teacher.epochs is None:
-        values["teacher"] = {"epochs": config.training.epochs}
+    epochs = config.training.epochs
     if config.schedule_by_size:
         name, thaw = thaw_for_size(images)
-        given = config.thaw.model_dump(exclude_unset=True)
-        values["thaw"] = {**thaw, **given}
+        values["thaw"] = thaw = {**thaw, **config.thaw.model_dump(exclude_unset=True)}
+        if name == "small_data" and "epochs" not in config.training.model_fields_set:
+            epochs = 100  # as the named experiment has it: seven blocks at this pace need more than 80
+        values["training"] = {"epochs": epochs}
         notes.append(
-            f"auto: {images} training images, so the {name} thaw: first block at epoch {values['thaw']['start']}, "
-            f"one more every {values['thaw']['every']}, encoder rate x {values['thaw']['lr_scale']}"
+            f"auto: {images} training images, so {name}: {epochs} epochs, first block thaws at epoch {thaw['start']}, "
+            f"one more every {thaw['every']}, encoder rate x {thaw['lr_scale']}"
         )
+    if config.teacher.epochs is None:
+        values["teacher"] = {"epochs": epochs}
     return with_values(config, values), notes
 
 

@@ -101,7 +101,7 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
     if not found:
         raise SnowmeltError(
             f"{root}: holds neither {image_folder}/ nor train/{image_folder}/ nor {image_folder}/train/; put the "
-            "pictures there or name their folder (image_folder, mask_folder)"
+            "pictures there or set data.image_folder and data.mask_folder"
         )
     if "train" not in found:
         raise SnowmeltError(f"{root}: has {'/, '.join(found)}/ but no train/; point at a folder that has train/")
@@ -111,7 +111,7 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
 def pair_files(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
     """Picture and mask of every stem, sorted by name. Sub-folders and hidden files are passed over."""
     if not mask_folder.is_dir():
-        raise SnowmeltError(f"{mask_folder}: no such folder for the masks; put them there or name their folder")
+        raise SnowmeltError(f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder")
     images = _by_stem(image_folder)
     masks = _by_stem(mask_folder)
     if not images:
