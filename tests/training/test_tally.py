@@ -58,3 +58,13 @@ def test_an_epoch_without_a_good_step_has_no_mean(engine: Engine) -> None:
     tally.add(values(0), torch.tensor(False))
     tally.store(state)
     assert all(math.isnan(value) for value in mean_terms(state).values())
+
+
+def test_a_long_epoch_loses_no_digits(engine: Engine) -> None:
+    state, steps = TrainState(step_in_epoch=20_000), 20_000
+    tally = Tally(engine, state)
+    term, good = {"total": torch.tensor(0.1)}, torch.tensor(True)
+    for _ in range(steps):
+        tally.add(term, good)
+    tally.store(state)
+    assert mean_terms(state)["total"] == pytest.approx(term["total"].double().item(), rel=1e-12)

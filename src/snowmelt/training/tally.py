@@ -14,8 +14,8 @@ from snowmelt.training.state import TrainState
 class Tally:
     """Loss terms summed over an epoch's steps, and the steps that were skipped.
 
-    In double precision, so that an epoch resumed in its middle adds up to the same bits; MPS has none, and there
-    single precision must do.
+    In double precision, so that an epoch of many thousand steps loses no digits; MPS has none, and there single
+    precision must do. The state holds the sums exactly, so a cut in an epoch's middle changes no bit of them.
     """
 
     def __init__(self, engine: Engine, state: TrainState) -> None:

@@ -1,0 +1,29 @@
+"""Every settings file in the repository is found, built and stepped once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_experiments import TINY, write_data_folder
+
+from snowmelt.config import merge, with_values
+from snowmelt.config_manager import ConfigManager
+from snowmelt.jobs import train_experiment
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for folder in ("benchmarks", "examples") for path in (ROOT / folder).rglob("*.y*ml"))
+
+
+def test_there_are_some() -> None:
+    assert len(FILES) >= 4
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_shipped_file_trains(path: Path, tmp_path: Path) -> None:
+    data = write_data_folder(tmp_path / "data", count=6)
+    tiny = merge(TINY, {"data": {"source": str(data), "mask_folder": "masks"}, "training": {"epochs": 1}})
+    config = with_values(ConfigManager.get_config(str(path)), merge(tiny, {"output": str(tmp_path / "runs")}))
+    outcome = train_experiment(config)
+    assert outcome["reason"] == "complete"
+    assert (tmp_path / "runs" / config.name / "checkpoints" / "best.safetensors").exists()
