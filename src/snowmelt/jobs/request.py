@@ -73,4 +73,6 @@ def _editable(experiment: ExperimentConfig) -> dict[str, Any]:
         # What is given wins over what the data's size would choose, so the open choices must stay unsaid.
         given = experiment.thaw.model_fields_set
         settings["thaw"] = {key: value for key, value in settings["thaw"].items() if key in given}
+        if "epochs" not in experiment.training.model_fields_set:
+            del settings["training"]["epochs"]
     return settings
