@@ -1,0 +1,29 @@
+"""A tiny experiment with its data, opened once for the room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_experiments import tiny
+
+from snowmelt.build import make_engine, open_data, settle
+from snowmelt.config import ExperimentConfig
+from snowmelt.data import Splits
+from snowmelt.training import Engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return make_engine(tiny(Path()))
+
+
+@pytest.fixture(scope="session")
+def splits() -> Splits:
+    return open_data(tiny(Path()))
+
+
+@pytest.fixture
+def config(tmp_path: Path, splits: Splits) -> ExperimentConfig:
+    """Settled: every choice is made."""
+    return settle(tiny(tmp_path), len(splits.train))[0]

@@ -1,0 +1,176 @@
+"""A run, a teacher and a data set are known again by what decides them, and by nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_experiments import tiny, write_data_folder
+
+from snowmelt.build import data_digest, digest_of, identity_of, open_data, teacher_experiment
+from snowmelt.build.identity import FREE_ON_RESUME, flatten
+from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.data import Splits, SubsetSource
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+FREE = [
+    ("name", "other"),
+    ("description", "other"),
+    ("output", "elsewhere"),
+    ("data.workers", 3),
+    ("student.weights", "auto"),
+    ("training.max_steps", 5),
+    ("training.device", "auto"),
+    ("training.threads", 2),
+    ("training.log_every", 7),
+    ("training.max_skipped", 7),
+    ("training.compile", True),
+]
+DECISIVE = [
+    ("seed", 1),
+    ("data.source", "scenes:5"),
+    ("data.seed", 1),
+    ("data.image_size", 96),
+    ("data.augmentation", "none"),
+    ("data.limit", 3),
+    ("optimizer.lr", 0.5),
+    ("optimizer.weight_decay", 0.5),
+    ("optimizer.clip_norm", None),
+    ("task.dice_weight", 0.5),
+    ("task.class_weights", [1.0, 2.0]),
+    ("training.batch_size", 3),
+    ("training.accumulate", 2),
+    ("training.precision", "bf16"),
+]
+OF_THE_STUDENT = [
+    ("student.encoder", "resnet18"),
+    ("distillation.alpha", 0.7),
+    ("temperature.initial", 9.0),
+    ("temperature.kind", "linear"),
+    ("thaw.progressive", True),
+    ("thaw.lr_scale", 0.5),
+    ("training.epochs", 9),
+]
+OF_THE_TEACHER = [
+    ("teacher.network.encoder", "resnet18"),
+    ("teacher.network.depth", 4),
+    ("teacher.network.weights", "auto"),
+    ("teacher.epochs", 9),
+    ("teacher.lr_scale", 0.5),
+]
+
+
+def test_the_free_settings_are_those_tried_here() -> None:
+    assert {path for path, _ in FREE} == set(FREE_ON_RESUME)
+
+
+@pytest.mark.parametrize(("path", "value"), FREE)
+def test_where_and_how_it_is_computed_is_free(path: str, value: Any, config: ExperimentConfig) -> None:
+    changed = with_values(config, nested(path, value))
+    assert changed != config
+    assert identity_of(changed) == identity_of(config)
+    assert path not in identity_of(config)
+
+
+@pytest.mark.parametrize(("path", "value"), [*DECISIVE, *OF_THE_STUDENT, *OF_THE_TEACHER])
+def test_what_decides_the_result_is_not(path: str, value: Any, config: ExperimentConfig) -> None:
+    before, after = identity_of(config), identity_of(with_values(config, nested(path, value)))
+    assert [key for key in before | after if before.get(key) != after.get(key)] == [path]
+
+
+@pytest.mark.parametrize(("path", "value"), [("teacher.epochs", 9), ("temperature.initial", 9.0)])
+def test_without_a_teacher_its_settings_decide_nothing(path: str, value: Any, config: ExperimentConfig) -> None:
+    plain = with_values(config, {"distillation": {"enabled": False}})
+    assert identity_of(plain) == identity_of(with_values(plain, nested(path, value)))
+    assert identity_of(plain) != identity_of(config)
+
+
+def teacher_name(config: ExperimentConfig, splits: Splits) -> str:
+    experiment = teacher_experiment(config, splits)
+    assert experiment.output == config.output / "teachers"
+    return experiment.name
+
+
+@pytest.mark.parametrize(("path", "value"), [*DECISIVE, *OF_THE_TEACHER])
+def test_a_teacher_of_other_settings_is_another(
+    path: str, value: Any, config: ExperimentConfig, splits: Splits
+) -> None:
+    assert teacher_name(with_values(config, nested(path, value)), splits) != teacher_name(config, splits)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [*FREE, *((path, value) for path, value in OF_THE_STUDENT if path != "training.epochs")]
+)
+def test_a_teacher_is_the_same_for_every_student(
+    path: str, value: Any, config: ExperimentConfig, splits: Splits
+) -> None:
+    assert teacher_name(with_values(config, nested(path, value)), splits) == teacher_name(config, splits)
+
+
+def test_a_longer_student_keeps_a_teacher_whose_epochs_are_given(config: ExperimentConfig, splits: Splits) -> None:
+    longer = with_values(config, {"training": {"epochs": 9}})
+    assert teacher_name(longer, splits) == teacher_name(config, splits)
+    opened = {"teacher": {"epochs": None}}
+    assert teacher_name(with_values(longer, opened), splits) != teacher_name(with_values(config, opened), splits)
+
+
+def test_a_teacher_of_other_data_is_another(config: ExperimentConfig, splits: Splits) -> None:
+    fewer = replace(splits, train=SubsetSource(splits.train, [0, 1]))
+    swapped = replace(splits, train=splits.val, val=splits.train)
+    assert len({teacher_name(config, each) for each in (splits, fewer, swapped)}) == 3
+
+
+def test_a_teacher_is_named_for_its_encoder(config: ExperimentConfig, splits: Splits) -> None:
+    name = teacher_name(config, splits)
+    assert name.startswith(f"{config.teacher.network.encoder}-")
+    assert len(name.rsplit("-", 1)[1]) == 8
+
+
+def test_the_experiment_of_a_teacher(config: ExperimentConfig, splits: Splits) -> None:
+    changed = {
+        "thaw": {"progressive": True, "start": 7, "most": 1, "lr_scale": 0.5},
+        "teacher": {"epochs": 5, "lr_scale": 0.3},
+        "task": {"dice_weight": 0.25},
+        "optimizer": {"lr": 0.02, "schedule": "constant"},
+        "schedule_by_size": True,
+        "seed": 11,
+    }
+    student = with_values(config, changed)
+    teacher = teacher_experiment(student, splits)
+    assert teacher.student == student.teacher.network
+    assert not teacher.distills
+    assert not teacher.schedule_by_size
+    assert (teacher.thaw.progressive, teacher.thaw.lr_scale, teacher.thaw.most) == (False, 0.3, None)
+    assert (teacher.training.epochs, teacher.optimizer.schedule) == (5, "cosine")
+    same = ("data", "task", "seed")
+    assert [getattr(teacher, key) for key in same] == [getattr(student, key) for key in same]
+    assert (teacher.optimizer.lr, teacher.training.batch_size) == (0.02, student.training.batch_size)
+
+
+def test_data_are_told_apart_by_names_and_classes(tmp_path: Path) -> None:
+    def digest(folder: Path, **data: Any) -> str:
+        return data_digest(open_data(tiny(tmp_path, data={"source": str(folder), **data})))
+
+    one, other = write_data_folder(tmp_path / "one"), write_data_folder(tmp_path / "other", count=7)
+    assert digest(one) == digest(one) == digest(write_data_folder(tmp_path / "again"))
+    different = [digest(one), digest(other), digest(one, classes=["ground", "box"]), digest(one, val_fraction=0.4)]
+    assert len(set(different)) == len(different)
+
+
+def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
+    assert digest_of({"a": 1, "b": [2, None]}) == digest_of({"b": [2, None], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 2})
+    assert digest_of({"a": 1}) != digest_of({"b": 1})
+    assert len(digest_of({})) == 8
+
+
+def test_flat_settings_have_dotted_names() -> None:
+    assert flatten({"a": 1, "b": {"c": {"d": [2]}, "e": {}}}) == {"a": 1, "b.c.d": [2]}
