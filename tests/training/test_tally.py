@@ -68,3 +68,9 @@ def test_a_long_epoch_loses_no_digits(engine: Engine) -> None:
         tally.add(term, good)
     tally.store(state)
     assert mean_terms(state)["total"] == pytest.approx(term["total"].double().item(), rel=1e-12)
+
+
+def test_another_number_of_processes_goes_on_with_the_same_sum(engine: Engine) -> None:
+    state = TrainState(step_in_epoch=2, sums={"total": [0.25, 0.5]})
+    Tally(engine, state).store(state)
+    assert state.sums == {"total": [0.75]}

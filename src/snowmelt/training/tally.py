@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class Tally:
         self._engine = engine
         self._dtype = torch.float32 if engine.device_name == "mps" else torch.float64
         self._names = list(state.sums)
-        own = [values[engine.rank] for values in state.sums.values()]
+        own = [share_of(values, engine) for values in state.sums.values()]
         self._sums = torch.tensor(own, dtype=self._dtype, device=engine.device)
         counts = [state.skipped, state.skipped_in_a_row]
         self._counts = torch.tensor(counts, dtype=torch.int64, device=engine.device)
@@ -45,6 +46,13 @@ class Tally:
         columns = by_rank.cpu().T.tolist()
         state.sums = dict(zip(self._names, columns, strict=True))
         state.skipped, state.skipped_in_a_row = self._counts.tolist()
+
+
+def share_of(by_rank: Sequence[float], engine: Engine) -> float:
+    """This process's part of a saved sum; with another number of processes than before, rank 0 takes it all."""
+    if len(by_rank) == engine.world_size:
+        return by_rank[engine.rank]
+    return math.fsum(by_rank) if engine.rank == 0 else 0.0
 
 
 def mean_terms(state: TrainState) -> dict[str, float]:
