@@ -36,7 +36,7 @@ def test_it_has_every_flag_of_train() -> None:
     "flags",
     [
         [],
-        ["--epochs", "50", "--batch_size", "4"],
+        ["--epochs", "7", "--batch_size", "3"],
         ["--max_steps", "3", "--data", "scenes:9", "--val", "scenes:3", "--image_size", "96", "--device", "cpu"],
         ["--run_name", "mine", "--seed", "7", "--set", "thaw.start=3", "--set", "optimizer.lr=1e-4"],
         ["--resume"],
