@@ -99,10 +99,13 @@ CONFIGS: dict[str, ExperimentConfig] = {
     "demo": ExperimentConfig(
         description="The whole cycle in minutes on two cores: embedded scenes, small networks",
         data=DataConfig(source="scenes:160", image_size=96),
-        student=NetworkConfig(encoder="timm-efficientnet-b0", weights="none"),
-        teacher=TeacherConfig(network=NetworkConfig(encoder="timm-efficientnet-b3", weights="none"), epochs=12),
-        thaw=ThawConfig(start=1, every=1, lr_scale=1.0),
-        training=TrainingConfig(epochs=12, batch_size=8),
+        student=NetworkConfig(
+            encoder="tu-mobilenetv3_small_050", weights="none", decoder_channels=[64, 32, 24, 16, 16]
+        ),
+        teacher=TeacherConfig(network=NetworkConfig(encoder="timm-efficientnet-b0", weights="none"), epochs=16),
+        thaw=ThawConfig(start=2, every=1, lr_scale=1.0),
+        optimizer=OptimizerConfig(lr=2e-3),
+        training=TrainingConfig(epochs=14, batch_size=8),
     ),
 }
 

@@ -19,6 +19,8 @@ from snowmelt.models import Normalisation, save_weights
 SMALL = NetworkConfig(encoder=ENCODER, weights="none", decoder_channels=[16, 8, 8, 8, 8])
 SHALLOW = NetworkConfig(encoder=ENCODER, weights="none", depth=3, decoder_channels=[16, 8, 8])
 
+TWO = ("background", "person")
+
 Write = Callable[..., Path]
 
 
@@ -60,20 +62,20 @@ def test_the_input_is_normalised_in_the_layout_that_convolutions_like() -> None:
 
 def test_a_file_describes_its_own_network(write: Write) -> None:
     """The settings' network is for files that say nothing; what the file says wins."""
-    loaded = load_network(write(SHALLOW), NetworkConfig(encoder="resnet18"), 1)
+    loaded = load_network(write(SHALLOW), NetworkConfig(encoder="resnet18"), TWO)
     assert loaded.description["encoder"] == ENCODER
     assert loaded.description["depth"] == 3
     assert same(loaded.network.state_dict(), make_network(SHALLOW, 1, seed=3).network.state_dict())
 
 
 def test_a_file_that_describes_nothing_must_fit_the_settings(write: Write) -> None:
-    loaded = load_network(write(SMALL, metadata={}), SMALL, 1)
+    loaded = load_network(write(SMALL, metadata={}), SMALL, TWO)
     assert same(loaded.network.state_dict(), make_network(SMALL, 1, seed=3).network.state_dict())
 
 
 def refusal(path: Path, fallback: NetworkConfig = SMALL, channels: int = 1) -> str:
     with pytest.raises(SnowmeltError) as refused:
-        load_network(path, fallback, channels)
+        load_network(path, fallback, tuple("abcdefgh"[: max(channels, 2)]))
     assert "\n" not in str(refused.value)
     assert str(path) in str(refused.value)
     return str(refused.value)
@@ -112,10 +114,10 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
 def test_a_teacher_is_loaded_asleep_and_says_where_it_comes_from(write: Write) -> None:
     path = write(SMALL)
     config = ExperimentConfig(training={"device": "cpu", "precision": "32"})
-    teacher = make_teacher(config, path, 1, make_engine(config))
+    teacher = make_teacher(config, path, TWO, make_engine(config))
     assert teacher.describe() == f"unet with {ENCODER} ({path})"
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
-    built = load_network(path, SMALL, 1)
+    built = load_network(path, SMALL, TWO)
     with torch.no_grad():
         expected = built.network.eval()(make_input(built.normalisation)(images))
     assert torch.equal(teacher(images), expected)

@@ -62,7 +62,7 @@ def test_a_teacher_that_was_cut_goes_on(tmp_path: Path) -> None:
     _, said = overheard(teach_experiment, tiny(tmp_path, training={"max_steps": 1}))
     assert "so it is trained first" in said
     path, said = overheard(teach_experiment, tiny(tmp_path))
-    assert "is not finished, so its training goes on" in said
+    assert "is not finished, so it is trained further" in said
     assert "Going on with" in said
     assert json.loads((path.parent.parent / "summary.json").read_text())["reason"] == "complete"
     assert len(list((tmp_path / "teachers").iterdir())) == 1

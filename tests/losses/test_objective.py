@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -112,3 +114,12 @@ def test_a_nan_of_the_teacher_reaches_the_total() -> None:
 def test_errors(arguments: dict, message: str) -> None:
     with pytest.raises(SnowmeltError, match=message):
         Objective(**arguments)
+
+
+@pytest.mark.parametrize("distills", [True, False])
+@pytest.mark.parametrize("weights", [{}, {"ce_weight": 0.0}, {"dice_weight": 0.0, "distillation_weights": {"kl": 0.0}}])
+def test_the_names_of_the_terms_are_known_beforehand(distills: bool, weights: dict[str, Any]) -> None:
+    objective = Objective(alpha=0.5, **weights)
+    logits, target = torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    terms = objective(logits, logits if distills else None, target, 2.0)
+    assert sorted(objective.term_names(distills)) == sorted(terms)

@@ -78,8 +78,6 @@ def write_bad(kind: str, folder: Path) -> Path:
         path.write_bytes(b"")
     elif kind == "text":
         path.write_text("this is no weight file, whatever its name says")
-    elif kind == "foreign":
-        save_file({"a": torch.zeros(2)}, path, metadata={"format": "pt"})
     elif kind == "not json":
         save_file({"a": torch.zeros(2)}, path, metadata={"snowmelt": "{"})
     else:
@@ -87,7 +85,7 @@ def write_bad(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "foreign", "not json", "missing"])
+@pytest.mark.parametrize("kind", ["truncated", "empty", "text", "not json", "missing"])
 def test_a_bad_file_is_refused_in_one_line_that_names_it(kind: str, tmp_path: Path) -> None:
     with pytest.raises(SnowmeltError, match=r"bad\.safetensors") as caught:
         load_weights(write_bad(kind, tmp_path))
@@ -117,3 +115,14 @@ def test_pytorch_files_are_data_only(tmp_path: Path) -> None:
     ):
         torch.save(content, path)
         assert list(read_tensors(path)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["foreign.safetensors", "foreign.pth"])
+def test_a_file_of_another_program_has_tensors_and_no_metadata(name: str, tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(2.0)}
+    if name.endswith(".pth"):
+        torch.save(tensors, tmp_path / name)
+    else:
+        save_file(tensors, tmp_path / name, metadata={"format": "pt"})
+    state, metadata = load_weights(tmp_path / name)
+    assert torch.equal(state["a"], tensors["a"]) and metadata == {}

@@ -19,7 +19,7 @@ def main(folder: Path, batch_size: int, accumulate: int) -> None:
         folder,
         listeners=(recorder,),
         network=network_without_batch_statistics(),
-        data={"source": "scenes:7", "augmentation": "light"},
+        data={"source": "scenes:7", "augmentation": "light", "val_fraction": 0.1},
         thaw={"start": 1, "every": 1, "lr_scale": 1.0},
         training={"epochs": 3, "batch_size": batch_size, "accumulate": accumulate},
         optimizer={"lr": 1e-3},

@@ -116,4 +116,20 @@ def test_the_best_of_complete_epochs_comes_back(tmp_path: Path) -> None:
     resumed = start_run(tmp_path)
     loaded = resumed.checkpoints.load_last(resumed.network, resumed.optimizer)
     assert loaded is not None and loaded.best_miou == 0.5
+    resumed.checkpoints.take_back_best()
     assert same_tensors(load_file(tmp_path / "best.safetensors"), complete)
+
+
+def test_other_data_of_the_same_size_is_refused(folder: Path) -> None:
+    # Two classes become the same number of images with six classes' names.
+    run = start_run(folder, training={"epochs": 2}, data={"val": "scenes:9"}, teacher=False)
+    run.teacher = None
+    with pytest.raises(SnowmeltError, match=r"digest of the data's names was '\w+' and is '\w+'"):
+        fit(run)
+
+
+def test_another_teacher_is_refused(folder: Path) -> None:
+    run = start_run(folder, training={"epochs": 2})
+    run.checkpoints.identity["digest of the teacher"] = "another"
+    with pytest.raises(SnowmeltError, match="digest of the teacher was None and is 'another'"):
+        fit(run)

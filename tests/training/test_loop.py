@@ -154,3 +154,25 @@ def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(torch, "compile", counted)
     fit(run)
     assert sorted(set(compiled)) == [0, 1, 2]
+
+
+def test_the_network_is_on_its_device_before_the_moments_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moments go where the parameters are when they are loaded; the other way round they stay on the CPU."""
+    run = start_run(tmp_path, training={"epochs": 1})
+    order: list[str] = []
+    move, load = run.network.to, run.checkpoints.load_last
+    monkeypatch.setattr(run.network, "to", lambda *given, **named: order.append("to") or move(*given, **named))
+    monkeypatch.setattr(run.checkpoints, "load_last", lambda *given: order.append("load") or load(*given))
+    fit(run)
+    assert order.index("to") < order.index("load")
+
+
+@pytest.mark.parametrize("thaw", [{"start": 0, "every": 9}, {"progressive": False, "most": 1}])
+def test_an_encoder_of_which_a_part_starts_frozen_is_calibrated(tmp_path: Path, thaw: dict[str, Any]) -> None:
+    run = start_run(tmp_path, thaw=thaw)
+    enter_stage(run, TrainState())
+    calibrate(run)
+    variances = [value for name, value in run.network.encoder.state_dict().items() if name.endswith("running_var")]
+    assert not any(bool((value == 1).all()) for value in variances)

@@ -116,3 +116,13 @@ def test_a_full_memory_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.equal(memory.recall(0, lambda: torch.ones(8)), torch.ones(8))
         assert torch.equal(memory.recall(1, lambda: torch.zeros(8)), torch.zeros(8))
     assert len(memory.logits) == 1
+
+
+def test_a_process_without_a_batch_takes_part_in_the_sums(tmp_path: Path) -> None:
+    """Eight processes and seven images: the eighth has to add zeros to the same terms, or the others wait for ever."""
+    run = start_run(tmp_path)
+    some = make_scorer(run, uneven_batches()).score(run.network)
+    none = make_scorer(run, []).score(run.network)
+    assert list(none.terms) == list(some.terms)
+    alone = start_run(tmp_path / "alone", teacher=False)
+    assert list(make_scorer(alone, []).score(alone.network).terms) == ["cross_entropy", "dice", "task", "total"]

@@ -107,11 +107,6 @@ def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:
     return "large_data", {"start": 5, "every": 3, "lr_scale": 0.3}
 
 
-def output_channels(classes: tuple[str, ...]) -> int:
-    """One logit for two classes, else one per class."""
-    return 1 if len(classes) == 2 else len(classes)
-
-
 def worker_count(config: ExperimentConfig) -> int:
     """Loading processes: as set, else one per spare core, at most 8.
 

@@ -53,6 +53,11 @@ def make_network(settings: NetworkConfig, channels: int, seed: int, with_weights
     return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
 
 
+def output_channels(classes: tuple[str, ...]) -> int:
+    """One logit for two classes, else one per class."""
+    return 1 if len(classes) == 2 else len(classes)
+
+
 def make_input(normalisation: Normalisation) -> Callable[[Tensor], Tensor]:
     """uint8 images -> what the network takes, in the memory format that convolutions like."""
 
@@ -62,13 +67,20 @@ def make_input(normalisation: Normalisation) -> Callable[[Tensor], Tensor]:
     return prepare
 
 
-def load_network(path: Path, fallback: NetworkConfig, channels: int) -> BuiltNetwork:
+def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) -> BuiltNetwork:
     """A trained network from a weights file: as its metadata describes it, else as ``fallback`` does.
 
     Raises:
         SnowmeltError: the file is no weights file, or its tensors do not fit the network (the first are named).
     """
     state, metadata = load_weights(path)
+    channels = output_channels(classes)
+    known = metadata.get("classes")
+    if known is not None and len(classes) > 2 and len(known) == len(classes) and list(classes) != list(known):
+        raise SnowmeltError(
+            f"{path}: its classes are {', '.join(known)}, but those of the data are {', '.join(classes)}; "
+            "give the data's classes the same names in the same order (data.classes)"
+        )
     settings, described = fallback, metadata.get("network")
     if isinstance(described, dict):
         settings = NetworkConfig(**{key: value for key, value in described.items() if key != "out_channels"})

@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import AdamW
 
 from snowmelt._version import __version__
-from snowmelt.build.data import FILES_SIZE, make_evaluation_batches, output_channels, worker_count
-from snowmelt.build.identity import identity_of
-from snowmelt.build.networks import BuiltNetwork, make_input, make_network
+from snowmelt.build.data import FILES_SIZE, make_evaluation_batches, worker_count
+from snowmelt.build.identity import data_digest, identity_of
+from snowmelt.build.networks import BuiltNetwork, make_input, make_network, output_channels
 from snowmelt.build.plan import make_schedules
 from snowmelt.config import ExperimentConfig
 from snowmelt.data import AugmentedDataset, Source, Splits, StepSampler, build_transform, training_loader
@@ -107,10 +107,10 @@ def make_run(
         ),
         val_batches=make_evaluation_batches(config, splits.val, engine),
         options=make_options(config, patience, calibrate=not (resumes or built.weights.pretrained)),
-        checkpoints=make_checkpoints(config, checkpoints, built, splits.train.classes, sampler.steps_per_epoch),
+        checkpoints=make_checkpoints(config, checkpoints, built, splits, sampler.steps_per_epoch, teacher),
         announcer=announcer or Announcer(),
         calibrate=lambda inputs: calibrate_norms(encoder, inputs),
-        notices=(*notices_of(config, built, resumes), *notices),
+        notices=(*notices_of(config, built), *notices),
     )
 
 
@@ -132,17 +132,27 @@ def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool
 
 
 def make_checkpoints(
-    config: ExperimentConfig, folder: Path, built: BuiltNetwork, classes: tuple[str, ...], steps_per_epoch: int
+    config: ExperimentConfig,
+    folder: Path,
+    built: BuiltNetwork,
+    splits: Splits,
+    steps_per_epoch: int,
+    teacher: NetworkTeacher | None,
 ) -> Checkpoints:
     """Where the run saves, what it must have in common to go on, and what its weights say about themselves."""
     return Checkpoints(
         folder,
-        identity={**identity_of(config), "steps_per_epoch": steps_per_epoch},
+        identity={
+            **identity_of(config),
+            "steps_per_epoch": steps_per_epoch,
+            "digest of the data's names": data_digest(splits),
+            "digest of the teacher": None if teacher is None else teacher.digest,
+        },
         metadata={
             "snowmelt": __version__,
             "run": config.name,
             "network": dict(built.description),
-            "classes": list(classes),
+            "classes": list(splits.classes),
             "image_size": config.data.image_size,
             "mean": list(built.normalisation.mean),
             "std": list(built.normalisation.std),
@@ -150,12 +160,12 @@ def make_checkpoints(
     )
 
 
-def notices_of(config: ExperimentConfig, built: BuiltNetwork, resumes: bool) -> list[str]:
+def notices_of(config: ExperimentConfig, built: BuiltNetwork) -> list[str]:
     """What a person should know about this student before and after the run."""
     notices = []
     if built.weights.warning:
         notices.append(f"student: {built.weights.warning}")
-    if not resumes and not built.weights.pretrained and config.thaw.progressive:
+    if config.student.weights == "none" and config.thaw.progressive:
         notices.append(
             "the student's encoder is random; thawing is meant for pretrained encoders "
             "(--set student.weights=imagenet or a file), a frozen random encoder has little to offer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from snowmelt.build.identity import data_digest, digest_of, identity_of
@@ -12,12 +13,13 @@ from snowmelt.teachers import NetworkTeacher
 from snowmelt.training import Engine
 
 
-def make_teacher(config: ExperimentConfig, path: Path, channels: int, engine: Engine) -> NetworkTeacher:
+def make_teacher(config: ExperimentConfig, path: Path, classes: tuple[str, ...], engine: Engine) -> NetworkTeacher:
     """The teacher in ``path``, on the engine's device."""
-    built = load_network(path, config.teacher.network, channels)
+    built = load_network(path, config.teacher.network, classes)
     network = built.network.to(engine.device)
     name = f"{built.description['architecture']} with {built.description['encoder']} ({path})"
-    return NetworkTeacher(network, built.normalisation, engine.autocast, name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return NetworkTeacher(network, built.normalisation, engine.autocast, name, digest)
 
 
 def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentConfig:
@@ -42,5 +44,6 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
         if key not in ("student", "teacher", "distillation", "temperature", "thaw")
     }
     teacher = with_values(ExperimentConfig(**kept), values)
-    digest = digest_of({**identity_of(teacher), "weights": teacher.student.weights, "data": data_digest(splits)})
+    also = {"weights": teacher.student.weights, "patience": config.teacher.patience, "data": data_digest(splits)}
+    digest = digest_of({**identity_of(teacher), **also})
     return with_values(teacher, {"name": f"{config.teacher.network.encoder}-{digest}"})

@@ -15,11 +15,11 @@ def run_demo() -> None:
     """The whole cycle; an earlier demo's student is moved aside, its teacher is reused."""
     started = time.perf_counter()
     config = ConfigManager.get_config("demo")
-    print("\n[1/4] teach: an EfficientNet-B3 UNet learns the task\n")
+    print("\n[1/4] teach: a UNet with EfficientNet-B0 learns the task\n")
     teach_experiment(config)
     print("\n[2/4] plan: what the student's training will do, before it does it\n")
     plan_experiment(config)
-    print("\n[3/4] distil: an EfficientNet-B0 UNet learns from it, cooling and thawing\n")
+    print("\n[3/4] distil: a UNet with a small MobileNetV3 learns from it, cooling and thawing\n")
     train_experiment(config, overwrite=True)
     print("\n[4/4] score: both on images that neither has seen\n")
     score_run(config)

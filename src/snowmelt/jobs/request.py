@@ -12,6 +12,8 @@ from snowmelt.config_manager import CONFIGS, ConfigManager
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import mixed_precision_for
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and an old run is moved aside under a longer name
+
 __all__ = ["describe_configs", "mixed_precision_for", "prepare"]
 
 
@@ -56,6 +58,10 @@ def prepare(
     experiment = with_values(ConfigManager.get_config(config), merge(read_overrides(overrides), values))
     if not experiment.name or experiment.name in (".", "..") or "/" in experiment.name or "\\" in experiment.name:
         raise SnowmeltError(f"the run's name {experiment.name!r} is no folder name; choose another with --run-name")
+    if len(experiment.name.encode()) > LONGEST_NAME:
+        raise SnowmeltError(
+            f"the run's name has {len(experiment.name)} characters, which no file system takes; choose a shorter one"
+        )
     return experiment
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snowmelt.build import identity_of, make_run, parameter_counts
-from snowmelt.config import ExperimentConfig
+from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
@@ -116,6 +116,20 @@ def finish(
     draw_plots(folder)
     panels = draw_predictions(session, config, folder, run)
     tensorboard.add_images(config.training.epochs - 1, panels)
+
+
+def adopt_weights(root: Path, config: ExperimentConfig) -> ExperimentConfig:
+    """``auto`` weights as the run in ``root`` decided them when it began, whether or not the hub answers today."""
+    folder = RunFolder(root)
+    if not folder.config_file.exists():
+        return config
+    before = ExperimentConfig(**folder.read_config())
+    values: dict[str, Any] = {}
+    if config.student.weights == "auto":
+        values["student"] = {"weights": before.student.weights}
+    if config.teacher.network.weights == "auto":
+        values["teacher"] = {"network": {"weights": before.teacher.network.weights}}
+    return with_values(config, values)
 
 
 def check_same_settings(root: Path, config: ExperimentConfig) -> None:

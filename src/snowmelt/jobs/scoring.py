@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from snowmelt.build import load_network, make_scorer, make_teacher, output_channels, teacher_experiment
+from snowmelt.build import load_network, make_scorer, make_teacher, teacher_experiment
 from snowmelt.config import ExperimentConfig, merge, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.session import Session, open_session
@@ -35,8 +35,7 @@ def score_run(config: ExperimentConfig) -> Score:
     session = open_session(settings_of_run(folder, config))
     splits = session.splits
     part, source = ("test", splits.test) if splits.test is not None else ("val", splits.val)
-    channels = output_channels(splits.classes)
-    built = load_network(best, session.config.student, channels)
+    built = load_network(best, session.config.student, splits.classes)
     network = built.network.to(session.engine.device)
     scorer = make_scorer(session.config, source, session.engine, built.normalisation, existing_teacher(session))
     score = scorer.score(network)
@@ -70,7 +69,7 @@ def existing_teacher(session: Session) -> NetworkTeacher | None:
             return None
     else:
         path = given_weights(Path(config.teacher.source))
-    return make_teacher(config, path, output_channels(session.splits.classes), session.engine)
+    return make_teacher(config, path, session.splits.classes, session.engine)
 
 
 def print_score(score: Score, title: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import make_teacher, output_channels, teacher_experiment
+from snowmelt.build import make_teacher, teacher_experiment
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.records import is_finished, read_record
@@ -38,8 +38,11 @@ def teach_experiment(config: ExperimentConfig) -> Path:
     return train_teacher(open_session(config))
 
 
-def find_teacher(session: Session) -> FoundTeacher | None:
+def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
     """The teacher that the settings name, trained first where it is ``auto`` and missing.
+
+    Args:
+        keep: the student has begun under this teacher, so one whose training was cut is taken as it is.
 
     Raises:
         SnowmeltError: no such file, or a network that does not fit.
@@ -47,9 +50,9 @@ def find_teacher(session: Session) -> FoundTeacher | None:
     config = session.config
     if not config.distills:
         return None
-    path = train_teacher(session) if config.teacher.source == "auto" else given_weights(Path(config.teacher.source))
-    channels = output_channels(session.splits.classes)
-    teacher = make_teacher(config, path, channels, session.engine)
+    automatic = config.teacher.source == "auto"
+    path = train_teacher(session, keep) if automatic else given_weights(Path(config.teacher.source))
+    teacher = make_teacher(config, path, session.splits.classes, session.engine)
     session.say(f"teacher: {teacher.describe()}")
     record = read_record(path.parent.parent)
     miou = None if record is None else record.get("best_miou")
@@ -68,7 +71,7 @@ def given_weights(path: Path) -> Path:
     return path
 
 
-def train_teacher(session: Session) -> Path:
+def train_teacher(session: Session, keep: bool = False) -> Path:
     """Weights of the automatic teacher; trains it, or goes on with a training that was cut."""
     config = session.config
     experiment = teacher_experiment(config, session.splits)
@@ -78,8 +81,11 @@ def train_teacher(session: Session) -> Path:
     if is_finished(record, experiment.training.max_steps) and best.exists():
         session.say(f"teacher: {root} is reused (best mIoU {_score(record)})")
         return best
+    if keep and record is not None and best.exists():
+        session.say(f"teacher: {root} stays as it was when the student began (best mIoU {_score(record)})")
+        return best
     begun = RunFolder(root).is_run
-    what = "is not finished, so its training goes on" if begun else "is not there yet, so it is trained first"
+    what = "is not finished, so it is trained further" if begun else "is not there yet, so it is trained first"
     session.say(
         f"teacher: {experiment.student.encoder} {what} on the same data, "
         f"for at most {experiment.training.epochs} epochs, into {root}"

@@ -6,9 +6,10 @@ from typing import Any
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.jobs.records import best_plain
-from snowmelt.jobs.running import check_same_settings, refuse_existing, run_training
+from snowmelt.jobs.running import adopt_weights, check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
+from snowmelt.reporting import RunFolder
 
 
 def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -19,10 +20,13 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
     """
     root = config.output / config.name
     refuse_existing(root, resume, overwrite)
+    if resume:
+        config = adopt_weights(root, config)
     session = open_session(config)
     if resume:
         check_same_settings(root, session.config)  # before a teacher is trained for a run that cannot go on
-    found = find_teacher(session)
+    begun = resume and (RunFolder(root).checkpoints / "last.ckpt").exists()
+    found = find_teacher(session, keep=begun)
     return run_training(
         session,
         session.config,

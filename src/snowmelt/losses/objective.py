@@ -110,6 +110,18 @@ class Objective:
         terms["total"] = (1 - self.alpha) * task + self.alpha * distill
         return terms
 
+    def term_names(self, distills: bool) -> list[str]:
+        """Names of the terms of a call, with teacher logits (``distills``) or without.
+
+        A process that holds no batch of a set takes part in adding up all the same.
+        """
+        names = [name for name, weight in (("cross_entropy", self.ce_weight), ("dice", self.dice_weight)) if weight]
+        names.append("task")
+        if distills:
+            names += [name for name, weight in self.distillation_weights.items() if weight]
+            names.append("distill")
+        return [*names, "total"]
+
     def average(self, sums: Mapping[str, float], pixels: int, images: int) -> dict[str, float]:
         """Terms of a whole set from ``sums`` of calls with divisors of 1: each over its own count, then weighted.
 

@@ -50,20 +50,22 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(state dict on the CPU, metadata) of a file that ``save_weights`` wrote.
+    """(state dict on the CPU, metadata) of a weights file; the metadata is empty unless ``save_weights`` wrote it.
 
-    Errors: SnowmeltError for a file that is missing, cut short, or not written by Snowmelt.
+    Errors: SnowmeltError for a file that is missing or cut short, or that holds more than tensors.
     """
     path = Path(path)
     state = read_tensors(path)
+    if path.suffix.lower() != ".safetensors":
+        return state, {}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_METADATA_KEY)
-        metadata = json.loads(header) if header is not None else None
+        metadata = json.loads(header) if header is not None else {}
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise SnowmeltError(f"{path} cannot be read as Snowmelt weights: {error}") from error
     if not isinstance(metadata, dict):
-        raise SnowmeltError(f"{path} was not written by Snowmelt: it carries no metadata of it")
+        raise SnowmeltError(f"{path}: its Snowmelt metadata is no mapping; the file is damaged")
     return state, metadata
 
 

@@ -23,6 +23,7 @@ class NetworkTeacher:
         normalisation: the network's own.
         autocast: context for its forward pass, ``None`` for full precision.
         name: for the log.
+        digest: tells these weights from others; a resumed run must have the teacher that it had.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class NetworkTeacher:
         normalisation: Normalisation,
         autocast: Callable[[], AbstractContextManager[Any]] | None = None,
         name: str = "network",
+        digest: str | None = None,
     ) -> None:
         self.network = put_to_sleep(network)
         self._normalisation = normalisation
         self._autocast = autocast
         self._name = name
+        self.digest = digest
 
     def __call__(self, images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -97,9 +97,12 @@ class Checkpoints:
             )
         network.load_state_dict(content["network"])
         optimizer.load_state_dict(content["optimizer"])
+        return TrainState.from_dict(content["state"])
+
+    def take_back_best(self) -> None:
+        """Undo the score of a state that the uninterrupted run never scores; for one process alone, after loading."""
         if self._best_of_complete_epochs.exists():
             os.replace(self._best_of_complete_epochs, self.best)
-        return TrainState.from_dict(content["state"])
 
     def _read(self) -> dict[str, Any]:
         try:

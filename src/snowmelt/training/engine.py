@@ -134,6 +134,15 @@ class Engine:
             return value
         return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
 
+    def share_buffers(self, network: nn.Module) -> None:
+        """Give every process the first one's buffers (norm statistics), as a forward pass under DDP would.
+
+        Scoring goes past DDP, and what is scored has to be what is saved.
+        """
+        if self.world_size > 1:
+            for buffer in network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
     def barrier(self) -> None:
         """Wait for the other processes."""
         self.fabric.barrier()

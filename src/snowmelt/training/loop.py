@@ -25,8 +25,12 @@ def fit(run: TrainingRun) -> TrainState:
     Raises:
         SnowmeltError: a checkpoint that does not fit, or losses that stay not finite.
     """
-    state = run.checkpoints.load_last(run.network, run.optimizer) or TrainState()
+    # The optimizer's moments are loaded to where the parameters are, so the network moves first.
     run.network.to(run.engine.device)
+    state = run.checkpoints.load_last(run.network, run.optimizer) or TrainState()
+    if run.engine.rank == 0 and state.step > 0:
+        run.checkpoints.take_back_best()
+    run.engine.barrier()
     run.stepper = run.engine.set_up(run.optimizer)
     scorer = Scorer(run.engine, run.val_batches, run.classes, run.normalise, run.objective, run.teacher)
     announce_start(run, state)
@@ -86,7 +90,7 @@ def announce_start(run: TrainingRun, state: TrainState) -> None:
 
 def calibrate(run: TrainingRun) -> None:
     """Norm statistics for an encoder that starts frozen with random weights; else its features are all but zero."""
-    if run.calibrate is None or run.options.calibration_batches == 0 or run.schedules.thawed_at(0) > 0:
+    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run):
         return
     seed_step(run.options.seed, 0, 0, run.engine.rank)
 
@@ -105,6 +109,11 @@ def calibrate(run: TrainingRun) -> None:
         run.calibrate(inputs())
     count = run.options.calibration_batches
     run.announcer.tell(Message(f"norm statistics of the frozen, random encoder taken from {count} batches"))
+
+
+def no_block_starts_frozen(run: TrainingRun) -> bool:
+    """Whether the whole encoder learns from the first step, and so keeps its statistics itself."""
+    return run.schedules.thawed_at(0) == len(run.schedules.blocks)
 
 
 def enter_stage(run: TrainingRun, state: TrainState) -> None:

@@ -71,6 +71,7 @@ class Scorer:
 
     def score(self, network: nn.Module, temperature: float | None = None) -> Score:
         """Score ``network`` in eval mode; its former mode is restored."""
+        self.engine.share_buffers(network)
         was_training = network.training
         network.eval()
         try:
@@ -83,7 +84,7 @@ class Scorer:
         device = self.engine.device
         student = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
         teacher = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
-        sums: dict[str, float] = {}
+        sums = dict.fromkeys(self.objective.term_names(self.teacher is not None), 0.0)
         counts = {"pixels": 0, "images": 0, "agreed": 0}
         for position, host_batch in enumerate(self.batches):
             batch = host_batch.to(device)
@@ -93,7 +94,7 @@ class Scorer:
             teacher_logits = self._teach(position, batch)
             terms = self.objective(logits, teacher_logits, masks, temperature, pixels=1, images=1)
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
+                sums[name] += value.item()
             valid = masks != IGNORE_INDEX
             predicted = predict_classes(logits)
             student.update(predicted.cpu(), batch.masks.cpu())
