@@ -102,10 +102,10 @@ CONFIGS: dict[str, ExperimentConfig] = {
         student=NetworkConfig(
             encoder="tu-mobilenetv3_small_050", weights="none", decoder_channels=[64, 32, 24, 16, 16]
         ),
-        teacher=TeacherConfig(network=NetworkConfig(encoder="timm-efficientnet-b0", weights="none"), epochs=16),
+        teacher=TeacherConfig(network=NetworkConfig(encoder="timm-efficientnet-b0", weights="none"), epochs=22),
         thaw=ThawConfig(start=2, every=1, lr_scale=1.0),
         optimizer=OptimizerConfig(lr=2e-3),
-        training=TrainingConfig(epochs=14, batch_size=8),
+        training=TrainingConfig(epochs=16, batch_size=8),
     ),
 }
 
