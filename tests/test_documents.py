@@ -198,7 +198,6 @@ def test_the_snippets_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (round(results["temperature"], 2), results["blocks"]) == (3.70, 3)
         assert results["loss"].isfinite()
         assert 0 <= results["mean"] <= 1
-        assert (tmp_path / "teacher.safetensors").exists()
     else:
         assert results["my_custom_distillation"].thaw == CONFIGS[REFERENCE].thaw
         assert results["my_custom_distillation"].temperature == CONFIGS[REFERENCE].temperature
