@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -73,6 +71,10 @@ class Engine:
         self.device_name = resolve_device(device)
         self.precision = resolve_precision(precision, self.device_name)
         self._compile = compile
+        # Here and not above: `plan` passes through this module and needs no engine, which takes a second to import.
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies import DDPStrategy
+
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its precision by itself
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
