@@ -140,7 +140,7 @@ def test_the_value_that_was_given_is_shown() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"distillation": {"kl_weight": 0}}, "distillation: kl_weight and mse_weight are both 0"),
+        ({"distillation": {"kl_weight": 0}}, "distillation: kl_weight and all other weights are 0"),
         ({"task": {"ce_weight": 0, "dice_weight": 0}}, "task: ce_weight and dice_weight are both 0"),
     ],
 )

@@ -4,16 +4,14 @@ from snowmelt.config.base import Settings
 from snowmelt.config.files import merge, read_attribute, read_overrides, read_yaml, with_values
 from snowmelt.config.settings import (
     DataConfig,
-    DistillationConfig,
     ExperimentConfig,
-    NetworkConfig,
     OptimizerConfig,
     TaskConfig,
-    TeacherConfig,
     TemperatureConfig,
     ThawConfig,
     TrainingConfig,
 )
+from snowmelt.config.teaching import DistillationConfig, NetworkConfig, TeacherConfig, WeightScheduleConfig
 from snowmelt.config.ten_strings import read_ten_strings
 
 __all__ = [
@@ -28,6 +26,7 @@ __all__ = [
     "TemperatureConfig",
     "ThawConfig",
     "TrainingConfig",
+    "WeightScheduleConfig",
     "merge",
     "read_attribute",
     "read_overrides",

@@ -12,6 +12,8 @@ import yaml
 from snowmelt.config.settings import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 
+WHOLE = ("milestones", "class_map")  # mappings that are one value
+
 
 class SettingsLoader(yaml.SafeLoader):
     """Plain data only: no tag runs code. Every mistake is a YAML error with its line, a repeated name too."""
@@ -109,8 +111,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Two nested mappings as one; where both have a value, ``above`` wins."""
     merged = dict(below)
     for key, value in above.items():
-        # Milestones are a value, not a section: keys of two schedules must not mix.
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "milestones":
+        # Milestones and class maps are values, not sections: keys of two of them must not mix.
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key not in WHOLE:
             merged[key] = merge(merged[key], value)
         else:
             merged[key] = value

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from snowmelt.config.base import Settings
+from snowmelt.config.fields import Count, ImageSize, Positive, Seed, Weight
+from snowmelt.config.teaching import DistillationConfig, NetworkConfig, TeacherConfig
 from snowmelt.config.ten_strings import read_ten_strings
 from snowmelt.errors import SnowmeltError
 from snowmelt.schedules import (
@@ -17,14 +19,6 @@ from snowmelt.schedules import (
     TemperatureSchedule,
     ThawSchedule,
 )
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-TEACHER_ENCODER = "timm-efficientnet-b3"
 
 
 class DataConfig(Settings):
@@ -42,7 +36,9 @@ class DataConfig(Settings):
     """Name of the masks' folder inside a folder source."""
     classes: list[str] | None = None
     """Class names by id, background first; without it ``classes.txt`` or the ids found in the masks."""
-    image_size: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    unlabelled: str | None = None
+    """A folder of pictures without masks, which join training with the distillation losses alone."""
+    image_size: ImageSize | None = None
     """Side of the square that the networks see, in pixels; without it 128 for ``scenes`` and 256 for files."""
     augmentation: Literal["none", "light", "heavy"] = "light"
     """Random changes of the training images."""
@@ -52,65 +48,6 @@ class DataConfig(Settings):
     """Use only the first N training images of a seeded order: what would less data give?"""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that load images; without it one per spare core, at most 8."""
-
-
-class NetworkConfig(Settings):
-    """A segmentation network of segmentation-models-pytorch."""
-
-    architecture: str = "unet"
-    """Name of the architecture."""
-    encoder: str = "timm-efficientnet-b0"
-    """Name of the encoder; ``timm-efficientnet-*`` and ``tu-*`` have different parameter names."""
-    weights: str = "auto"
-    """Encoder weights: ``imagenet``, ``none``, a .safetensors or .pth file, or ``auto``."""
-    depth: Annotated[int, Field(ge=3, le=5)] = 5
-    """Number of encoder stages in use."""
-    decoder_channels: list[Count] | None = None
-    """Channels of the decoder's stages, deepest first; without it the architecture's own."""
-
-
-class TeacherConfig(Settings):
-    """Who teaches, and how it is trained where it has to be."""
-
-    source: str = "auto"
-    """``auto`` (trained on the same data when missing, then reused), ``none``, a run folder or a weights file."""
-    network: NetworkConfig = NetworkConfig(encoder=TEACHER_ENCODER)
-    """The teacher's network; EfficientNet-B3 where its encoder is not named."""
-    epochs: Count | None = None
-    """Most epochs of its training; without it as many as the student's."""
-    patience: Count = 10
-    """Its training ends early after so many epochs without a better score."""
-    lr_scale: Positive | None = None
-    """Rate of its encoder as a share of its decoder's; without it 0.1 where pretrained and 1.0 where random."""
-
-    @field_validator("network", mode="before")
-    @classmethod
-    def _keeps_its_encoder(cls, value: Any) -> Any:
-        """A network given in part, such as its weights alone, must not fall back to the student's encoder."""
-        if isinstance(value, NetworkConfig):
-            value = value.model_dump(exclude_unset=True)
-        return {"encoder": TEACHER_ENCODER, **value} if isinstance(value, dict) else value
-
-
-class DistillationConfig(Settings):
-    """How much the student listens to the teacher, and through which losses."""
-
-    enabled: bool = True
-    """Off: no teacher, plain training."""
-    alpha: Share = 0.5
-    """Share of the distillation losses in the total: (1 - alpha) task + alpha distill."""
-    kl_weight: Weight = 1.0
-    """Weight of the temperature-softened KL divergence inside the distillation loss."""
-    mse_weight: Weight = 0.0
-    """Weight of the mean squared difference of the logits inside the distillation loss."""
-    feature_match_layers: list[Any] = Field(default_factory=list)
-    """The published ten-string list; read once, into ``temperature`` and ``thaw``."""
-
-    @field_validator("feature_match_layers")
-    @classmethod
-    def _well_formed(cls, value: list[Any]) -> list[Any]:
-        read_ten_strings(value)
-        return value
 
 
 class TemperatureConfig(Settings):
@@ -276,13 +213,20 @@ class ExperimentConfig(Settings):
         return {**values, **expanded, "distillation": rest}
 
     @model_validator(mode="after")
-    def _has_losses(self) -> ExperimentConfig:
-        """Weights that leave nothing to learn from are a mistake of whoever gave them."""
+    def _hangs_together(self) -> ExperimentConfig:
+        """Settings that leave nothing to learn from, or would have no effect, are a mistake of whoever gave them."""
         distillation = self.distillation
-        if self.distills and distillation.alpha > 0 and distillation.kl_weight + distillation.mse_weight == 0:
-            raise SnowmeltError("distillation: kl_weight and mse_weight are both 0; set one, or enabled to false")
-        if self.task.ce_weight + self.task.dice_weight == 0:
+        if self.distills and distillation.alpha > 0 and not distillation.has_terms:
+            raise SnowmeltError("distillation: kl_weight and all other weights are 0; set one, or enabled to false")
+        task = {"ce_weight": self.task.ce_weight, "dice_weight": self.task.dice_weight}
+        if not any(weight or name in distillation.weight_schedules for name, weight in task.items()):
             raise SnowmeltError("task: ce_weight and dice_weight are both 0; set one of them")
+        if self.data.unlabelled is not None and not self.distills:
+            raise SnowmeltError(
+                "data.unlabelled: pictures without masks teach nothing without a teacher; set it to null"
+            )
+        if self.distills and distillation.matches_features and self.teacher.mode == "cached":
+            raise SnowmeltError("distillation.feature_weight: features are not cached; use teacher.mode=live")
         return self
 
     @property
