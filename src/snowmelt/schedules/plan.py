@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.schedules.learning_rate import LearningRateSchedule
 from snowmelt.schedules.temperature import TemperatureSchedule
 from snowmelt.schedules.thaw import ThawSchedule
+from snowmelt.schedules.weights import WeightSchedule
 
 DECODER = "decoder"
+ALPHA = "alpha"
 
 
 @dataclass(frozen=True)
 class Schedules:
-    """The three schedules of a run with its length: all that decides what an epoch looks like.
+    """The schedules of a run with its length: all that decides what an epoch looks like.
 
     Args:
         base_lr: learning rate of the decoder and the head before the schedule's factor.
         blocks: names of the encoder's blocks, deepest first.
         temperature: ``None`` for a run without a teacher, which has no temperature.
+        weights: schedules of losses by name (``alpha`` is the share of distillation, at most 1); a loss that is not
+            named keeps its weight.
     """
 
     epochs: int
@@ -31,16 +35,24 @@ class Schedules:
     thaw: ThawSchedule
     learning_rate: LearningRateSchedule
     temperature: TemperatureSchedule | None = None
+    weights: Mapping[str, WeightSchedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise SnowmeltError(f"epochs is {self.epochs}; a run has at least 1")
         if not (math.isfinite(self.base_lr) and self.base_lr > 0):
             raise SnowmeltError(f"the base learning rate is {self.base_lr}; it must be positive and finite")
+        alpha = self.weights.get(ALPHA)
+        if alpha is not None and alpha.highest > 1:
+            raise SnowmeltError(f"the schedule of alpha rises to {alpha.highest}; a share is at most 1")
 
     def temperature_at(self, epoch: int) -> float | None:
         """Temperature of ``epoch``, or ``None`` without a teacher."""
         return None if self.temperature is None else self.temperature.at(epoch, self.epochs)
+
+    def weights_at(self, epoch: int) -> dict[str, float]:
+        """The scheduled weights of ``epoch`` by name; empty where none is scheduled."""
+        return {name: schedule.at(epoch, self.epochs) for name, schedule in self.weights.items()}
 
     def thawed_at(self, epoch: int) -> int:
         """Number of encoder blocks that learn in ``epoch``."""
@@ -57,12 +69,13 @@ class Schedules:
 
 @dataclass(frozen=True)
 class PlanEpoch:
-    """One epoch of the plan; ``learning_rates`` are those of the epoch's first step."""
+    """One epoch of the plan; ``learning_rates`` are those of the epoch's first step, ``weights`` the scheduled ones."""
 
     epoch: int
     temperature: float | None
     thawed_blocks: int
     learning_rates: Mapping[str, float]
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,13 @@ class Plan:
     stages: tuple[PlanStage, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: ``{"epochs": [...], "stages": [...]}``."""
+        """Plain data for JSON: ``{"epochs": [...], "stages": [...]}``; ``weights`` where any is scheduled."""
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        for row in epochs:
+            if not row["weights"]:
+                del row["weights"]
         stages = [{"epochs": stage.epochs, **asdict(stage)} for stage in self.stages]
-        return {"epochs": [asdict(epoch) for epoch in self.epochs], "stages": stages}
+        return {"epochs": epochs, "stages": stages}
 
 
 def make_plan(schedules: Schedules, parameter_counts: Mapping[str, int] | None = None) -> Plan:
@@ -121,6 +138,7 @@ def make_plan(schedules: Schedules, parameter_counts: Mapping[str, int] | None =
             temperature=schedules.temperature_at(epoch),
             thawed_blocks=schedules.thawed_at(epoch),
             learning_rates=schedules.learning_rates_at(epoch),
+            weights=schedules.weights_at(epoch),
         )
         for epoch in range(schedules.epochs)
     )
