@@ -11,8 +11,7 @@ from snowmelt.config.base import Settings
 from snowmelt.config.fields import Count, ImageSize, Positive, Share, Weight
 from snowmelt.config.ten_strings import read_ten_strings
 from snowmelt.errors import SnowmeltError
-from snowmelt.schedules import TemperatureKind as WeightKind
-from snowmelt.schedules import TemperatureSchedule as WeightSchedule
+from snowmelt.schedules import WeightKind, WeightSchedule
 
 TEACHER_ENCODER = "timm-efficientnet-b3"
 SCHEDULABLE = (
