@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.losses import DISTILLATION_TERMS, Objective, cross_entropy, dice, distillation_kl, logit_mse
+from snowmelt.losses import DISTILLATION_TERMS, Objective, Term, cross_entropy, dice, distillation_kl, logit_mse
 
 
 def example(channels: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -90,7 +90,7 @@ def test_a_new_term_needs_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def halves(student_logits, teacher_logits, *, temperature, valid, divisor):
         return temperature * (student_logits.sum() * 0 + 0.5)
 
-    monkeypatch.setitem(DISTILLATION_TERMS, "halves", halves)
+    monkeypatch.setitem(DISTILLATION_TERMS, "halves", Term(halves))
     student, teacher, target = example()
     assert Objective(1.0, distillation_weights={"halves": 1.0})(student, teacher, target, 4.0)["total"].item() == 2.0
 

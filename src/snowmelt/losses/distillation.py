@@ -5,15 +5,13 @@ Reference: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network"
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snowmelt.errors import SnowmeltError
-from snowmelt.losses.pixels import Divisor, check_valid, keep_valid, mean_over
-from snowmelt.losses.precision import loss_dtype, without_autocast
+from snowmelt.losses.pairs import check_temperature, ready_pair
+from snowmelt.losses.pixels import Divisor, count_pixels, mean_over
+from snowmelt.losses.precision import without_autocast
 
 
 def distillation_kl(
@@ -35,18 +33,14 @@ def distillation_kl(
     float64 where an input is float64. No valid pixel gives 0.
     Errors: SnowmeltError for other shapes, or a temperature that is not positive and finite.
     """
-    _check_logits(student_logits, teacher_logits)
-    check_valid(valid, student_logits)
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise SnowmeltError(f"temperature must be positive and finite, but is {temperature}")
+    check_temperature(temperature)
     with without_autocast(student_logits.device):
-        dtype = loss_dtype(student_logits, teacher_logits)
-        student = keep_valid(student_logits.to(dtype), valid) / temperature
-        teacher = keep_valid(teacher_logits.detach().to(dtype), valid) / temperature
+        student, teacher = ready_pair(student_logits, teacher_logits, valid)
+        student, teacher = student / temperature, teacher / temperature
         # Ignored pixels are 0 in both maps: two equal distributions, a divergence of exactly 0.
         divergence = _bernoulli_kl if student.shape[1] == 1 else _categorical_kl
         total = divergence(student, teacher).sum() * temperature**2
-        return mean_over(total, _count(valid, student), divisor)
+        return mean_over(total, count_pixels(valid, student), divisor)
 
 
 def logit_mse(
@@ -60,14 +54,10 @@ def logit_mse(
     Shape, gradient, valid pixels and errors as in ``distillation_kl``. ``divisor`` counts pixels, not pixels times
     channels. Reference: Ba, Caruana, "Do Deep Nets Really Need to be Deep?", 2014.
     """
-    _check_logits(student_logits, teacher_logits)
-    check_valid(valid, student_logits)
     with without_autocast(student_logits.device):
-        dtype = loss_dtype(student_logits, teacher_logits)
-        student = keep_valid(student_logits.to(dtype), valid)
-        teacher = keep_valid(teacher_logits.detach().to(dtype), valid)
+        student, teacher = ready_pair(student_logits, teacher_logits, valid)
         total = (student - teacher).square().mean(dim=1).sum()
-        return mean_over(total, _count(valid, student), divisor)
+        return mean_over(total, count_pixels(valid, student), divisor)
 
 
 def _bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -80,15 +70,3 @@ def _categorical_kl(student: Tensor, teacher: Tensor) -> Tensor:
     student_log = F.log_softmax(student, dim=1)
     teacher_log = F.log_softmax(teacher, dim=1)
     return (teacher_log.exp() * (teacher_log - student_log)).sum(dim=1)  # (B, H, W)
-
-
-def _count(valid: Tensor | None, logits: Tensor) -> int | Tensor:
-    return logits.shape[0] * logits.shape[2] * logits.shape[3] if valid is None else valid.sum()
-
-
-def _check_logits(student: Tensor, teacher: Tensor) -> None:
-    if student.ndim != 4 or student.shape[1] < 1 or student.shape != teacher.shape:
-        raise SnowmeltError(
-            "student and teacher logits must both be (B, C, H, W) of one shape, "
-            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )

@@ -37,6 +37,11 @@ def mean_over(total: Tensor, own_count: int | Tensor, divisor: Divisor) -> Tenso
     return total / (count or 1)
 
 
+def count_pixels(valid: Tensor | None, logits: Tensor) -> int | Tensor:
+    """Valid pixels of ``logits`` (B, C, H, W); a tensor where there is a mask, so that nothing waits for it."""
+    return logits.shape[0] * logits.shape[2] * logits.shape[3] if valid is None else valid.sum()
+
+
 def check_valid(valid: Tensor | None, logits: Tensor) -> None:
     """Raises SnowmeltError unless ``valid`` is a boolean (B, H, W) mask of ``logits`` (B, C, H, W)."""
     if valid is None:
