@@ -8,6 +8,7 @@ from data_files import save_mask
 from PIL import Image
 
 from snowmelt.data.labels import LabelMap, LabelsFound, check_classes, find_labels, infer_label_map, read_classes
+from snowmelt.data.samples import UNLABELLED
 from snowmelt.errors import SnowmeltError
 
 WHERE = Path("data")
@@ -111,6 +112,14 @@ def test_bad_classes_files(tmp_path: Path, text: bytes, reason: str) -> None:
 
 
 def test_too_many_classes() -> None:
-    assert len(check_classes(tuple(str(i) for i in range(255)), "x")) == 255
-    with pytest.raises(SnowmeltError, match="256 classes"):
-        check_classes(tuple(str(i) for i in range(256)), "x")
+    assert len(check_classes(tuple(str(i) for i in range(254)), "x")) == 254
+    with pytest.raises(SnowmeltError, match="255 classes; there must be 2 to 254"):
+        check_classes(tuple(str(i) for i in range(255)), "x")
+
+
+@pytest.mark.parametrize("white", [False, True])
+def test_a_mask_file_cannot_hold_the_mark_of_unlabelled_pixels(tmp_path: Path, white: bool) -> None:
+    names = ("a", "b") if white else tuple(str(i) for i in range(254))
+    path = save_mask(tmp_path / "m.png", (0, UNLABELLED, 255))
+    with pytest.raises(SnowmeltError, match="label 254 is n"):
+        LabelMap(names, white_is_foreground=white).read(path)

@@ -12,6 +12,7 @@ from faster_coco_eval.core import mask as coco_mask
 
 from snowmelt.data.checking import examine_all
 from snowmelt.data.coco_file import CocoAnnotation, CocoImage, read_coco
+from snowmelt.data.digests import file_digest
 from snowmelt.data.images import probe_image, read_image
 from snowmelt.data.samples import IGNORE_INDEX, Sample
 from snowmelt.errors import SnowmeltError
@@ -45,6 +46,9 @@ class CocoSource:
 
     def name(self, index: int) -> str:
         return self.images[index].file_name
+
+    def digest(self, index: int) -> str:
+        return file_digest(self.images[index].path)
 
     def check(self) -> None:
         examine_all(self._check_item, len(self))

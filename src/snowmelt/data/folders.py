@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from snowmelt.data.checking import examine_all
+from snowmelt.data.digests import file_digest
 from snowmelt.data.images import IMAGE_SUFFIXES, probe_image, read_image
 from snowmelt.data.labels import LabelMap, check_classes, find_labels, infer_label_map, read_classes
 from snowmelt.data.samples import Sample
@@ -35,6 +36,9 @@ class FolderSource:
 
     def name(self, index: int) -> str:
         return self.pairs[index][0].name
+
+    def digest(self, index: int) -> str:
+        return file_digest(self.pairs[index][0])
 
     def check(self) -> None:
         examine_all(self._check_item, len(self))
@@ -133,11 +137,19 @@ def pair_files(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]
     return [(paths[0], masks[stem][0]) for stem, paths in images.items()]
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """The files of a folder that look like pictures, sorted by name. Sub-folders and hidden files are passed over."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    ]
+
+
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir():
-            found.setdefault(path.stem, []).append(path)
+    for path in picture_files(folder):
+        found.setdefault(path.stem, []).append(path)
     return found
 
 

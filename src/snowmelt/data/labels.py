@@ -12,7 +12,7 @@ from snowmelt.data.images import read_labels
 from snowmelt.data.samples import IGNORE_INDEX
 from snowmelt.errors import SnowmeltError
 
-MAX_CLASSES = 255  # ids 0 to 254; 255 is IGNORE_INDEX
+MAX_CLASSES = 254  # ids 0 to 253; 254 is UNLABELLED and 255 is IGNORE_INDEX
 _MANY = 64  # more ids than this without a classes.txt are taken for grey levels, not for classes
 
 

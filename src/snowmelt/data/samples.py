@@ -1,7 +1,8 @@
-"""What the data room hands out: one sample, one batch, and the contract of a source."""
+"""What the data room hands out: one sample, one batch, and the contracts of a source and of a store of maps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,14 +10,18 @@ import numpy as np
 import torch
 
 IGNORE_INDEX = 255
-"""Mask value that no loss and no score counts: unlabelled, crowd or padding."""
+"""Mask value that no loss and no score counts: ignored by the label, crowd or padding."""
+
+UNLABELLED = 254
+"""Mask value of a real pixel whose class nobody told: it can be distilled on, but neither learned nor scored."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled picture as it lies on disk, before any resizing.
+    """One picture as it lies on disk, before any resizing.
 
-    ``image``: (H, W, 3) uint8 RGB. ``mask``: (H, W) uint8 class indices, ``IGNORE_INDEX`` where nothing is known.
+    ``image``: (H, W, 3) uint8 RGB. ``mask``: (H, W) uint8 class indices from 0 to 253, ``IGNORE_INDEX`` where a pixel
+    is to count for nothing, ``UNLABELLED`` all over where the picture has no mask.
     """
 
     image: np.ndarray
@@ -31,24 +36,46 @@ class Batch:
     images: torch.Tensor  # (B, 3, N, N) uint8
     masks: torch.Tensor  # (B, N, N) uint8, IGNORE_INDEX where padded
     indices: torch.Tensor  # (B,) int64, positions in the source
+    maps: tuple[torch.Tensor, ...] = ()
+    """What a ``MapStore`` holds about each image, plane by plane, each (B, ...); none without a store."""
+    placement: torch.Tensor | None = None
+    """(B, 2, 3) float32 for ``affine_grid(placement, (B, C, N, N), align_corners=False)``: from the normalised points
+    of each augmented picture to those of the square that its stored map covers."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, rows: slice) -> Batch:
         """A micro-batch: the given rows of every tensor, as views."""
-        return Batch(self.images[rows], self.masks[rows], self.indices[rows])
+        return self._each(lambda tensor: tensor[rows])
 
     def pin_memory(self) -> Batch:
         """The hook that a ``DataLoader`` with ``pin_memory=True`` looks for."""
-        return Batch(self.images.pin_memory(), self.masks.pin_memory(), self.indices.pin_memory())
+        return self._each(lambda tensor: tensor.pin_memory())
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return Batch(
-            self.images.to(device, non_blocking=non_blocking),
-            self.masks.to(device, non_blocking=non_blocking),
-            self.indices.to(device, non_blocking=non_blocking),
+            change(self.images),
+            change(self.masks),
+            change(self.indices),
+            tuple(change(plane) for plane in self.maps),
+            None if self.placement is None else change(self.placement),
         )
+
+
+class MapStore(Protocol):
+    """What a teacher answered about each picture of a source. Must survive pickling, for data-loader workers."""
+
+    size: int
+    """Side in pixels of the square that a map covers. The picture lies at its top left, resized to
+    ``fitted_size(H, W, size)``; the rest is padding."""
+
+    def read(self, index: int) -> tuple[np.ndarray, ...]:
+        """The planes about picture ``index``: shapes and dtypes the same for all, writable memory of their own."""
+        ...
 
 
 @runtime_checkable
@@ -66,6 +93,13 @@ class Source(Protocol):
 
     def name(self, index: int) -> str:
         """Unique within the source and steady over runs; a file name where there is a file."""
+        ...
+
+    def digest(self, index: int) -> str:
+        """Hexadecimal, the same for the same image content wherever it lies and whatever its mask.
+
+        Raises ``SnowmeltError`` naming a file that cannot be read.
+        """
         ...
 
     def check(self) -> None:
@@ -96,6 +130,9 @@ class SubsetSource:
 
     def name(self, index: int) -> str:
         return self.source.name(self.indices[index])
+
+    def digest(self, index: int) -> str:
+        return self.source.digest(self.indices[index])
 
     def check(self) -> None:
         """Checks the whole parent, because the two halves of a split belong to one data set."""

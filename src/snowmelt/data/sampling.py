@@ -10,7 +10,8 @@ from torch.utils.data import Sampler
 from snowmelt.data.dataset import Key
 from snowmelt.errors import SnowmeltError
 
-_ORDER_STREAM = 0x0DE2  # keeps the order's random numbers apart from those of scenes and augmentation
+# They keep the order's random numbers apart from those of scenes and augmentation, and from each other.
+_ORDER_STREAM, _STEP_STREAM = 0x0DE2, 0x57E9
 
 
 class StepSampler(Sampler[list[Key]]):
@@ -24,6 +25,10 @@ class StepSampler(Sampler[list[Key]]):
     cannot train on one value per channel), that image joins the step before. A process whose share of a step is empty
     gets a filler, see ``AugmentedDataset``.
 
+    ``labelled``: of a ``JoinedSource``, the number of labelled images, which come first in it. They are then spread
+    evenly: every step holds its share of them, up to one. Within the step they are shuffled, so that no process gets
+    all of them.
+
     Raises ``SnowmeltError`` for numbers below 1, a rank outside the world or a position outside the epoch.
     """
 
@@ -36,6 +41,7 @@ class StepSampler(Sampler[list[Key]]):
         accumulate: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        labelled: int | None = None,
     ) -> None:
         if min(size, batch_size, accumulate, world_size) < 1:
             raise SnowmeltError(
@@ -46,8 +52,11 @@ class StepSampler(Sampler[list[Key]]):
             raise SnowmeltError(f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})")
         if seed < 0:
             raise SnowmeltError(f"seed {seed}: it must not be negative")
+        if labelled is not None and not 0 <= labelled <= size:
+            raise SnowmeltError(f"{labelled} labelled images of {size}: give 0 to {size}")
         self.size = size
         self.seed = seed
+        self.labelled = labelled
         self.rank = rank
         self.world_size = world_size
         self.effective_batch = batch_size * accumulate * world_size
@@ -71,19 +80,36 @@ class StepSampler(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self._epoch
-        order = epoch_order(self.size, self.seed, epoch)
+        order = epoch_order(self.size, self.seed, epoch, self.labelled)
         for step in range(self._start_step, self.steps_per_epoch):
             first = step * self.effective_batch
             last = None if step == self.steps_per_epoch - 1 else first + self.effective_batch
             images = order[first:last]
+            if self.labelled is not None:
+                images = _generator(_STEP_STREAM, self.seed, epoch, step).permutation(images).tolist()
             share = images[self.rank :: self.world_size] or [-1 - images[0]]
             yield [(epoch, index) for index in share]
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> list[int]:
-    """The permutation of ``range(size)`` for one epoch."""
-    sequence = np.random.SeedSequence([_ORDER_STREAM, seed, epoch])
-    return np.random.Generator(np.random.PCG64(sequence)).permutation(size).tolist()
+def epoch_order(size: int, seed: int, epoch: int, labelled: int | None = None) -> list[int]:
+    """The permutation of ``range(size)`` for one epoch.
+
+    With ``labelled``, the indices below it and the others are shuffled apart and then merged evenly: of the first k,
+    ``k * labelled / size`` are labelled, up to a half.
+    """
+    generator = _generator(_ORDER_STREAM, seed, epoch)
+    if labelled is None:
+        return generator.permutation(size).tolist()
+    others = size - labelled
+    order = [*generator.permutation(labelled), *(labelled + generator.permutation(others))]
+    # Each lies in the middle of its equal share of the epoch; whole numbers, so that no rounding decides between two.
+    middles = [(2 * rank + 1) * others for rank in range(labelled)]
+    middles += [(2 * rank + 1) * labelled for rank in range(others)]
+    return [int(order[place]) for place in sorted(range(size), key=middles.__getitem__)]
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
 def _step_count(size: int, effective_batch: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -11,6 +13,7 @@ from snowmelt.errors import SnowmeltError
 
 VARIANTS: dict[str, tuple[str, ...]] = {"binary": ("background", "person"), "parts": PARTS}
 _COLOURS = 7
+_FORMAT = "scene-1"  # to be counted up when the same numbers give other pixels
 _SCENE_STREAM = 0x5CE9E  # keeps these random numbers apart from those of ordering and augmentation
 
 
@@ -47,6 +50,11 @@ class ScenesSource:
 
     def name(self, index: int) -> str:
         return f"scene-{self.first + index:06d}"
+
+    def digest(self, index: int) -> str:
+        """Of the numbers that the scene is computed from, and of the drawing's version, in place of its pixels."""
+        recipe = f"{_FORMAT}:{self.seed}:{self.first + index}:{self.size}:{self.variant}"
+        return hashlib.blake2b(recipe.encode(), digest_size=16).hexdigest()
 
     def check(self) -> None:
         """Nothing to check: no files."""

@@ -11,6 +11,7 @@ from snowmelt.data.coco import CocoSource
 from snowmelt.data.folders import open_folder
 from snowmelt.data.samples import Source, SubsetSource
 from snowmelt.data.scenes import ScenesSource
+from snowmelt.data.unlabelled import JoinedSource
 from snowmelt.errors import SnowmeltError
 
 DEFAULT_SCENES = 400
@@ -56,10 +57,11 @@ class Splits:
         """Read every item of every split once; raises ``SnowmeltError`` naming the first bad file."""
         checked: list[Source] = []
         for source in (self.train, self.val, self.test):
-            whole = source.source if isinstance(source, SubsetSource) else source
-            if whole is not None and not any(whole is other for other in checked):
-                whole.check()
-                checked.append(whole)
+            for part in source.sources if isinstance(source, JoinedSource) else (source,):
+                whole = part.source if isinstance(part, SubsetSource) else part
+                if whole is not None and not any(whole is other for other in checked):
+                    whole.check()
+                    checked.append(whole)
 
 
 def parse_spec(text: str) -> Spec:

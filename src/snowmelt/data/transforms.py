@@ -1,7 +1,8 @@
 """Augmentation and letterboxing: geometry shared by picture and mask, colour for the picture alone.
 
 Everything takes and returns ``tv_tensors``: ``Image`` (3, H, W) uint8 and ``Mask`` (H, W) uint8. What a picture does
-not fill is ``PAD_COLOUR`` in the picture and ``IGNORE_INDEX`` in the mask.
+not fill is ``PAD_COLOUR`` in the picture and ``IGNORE_INDEX`` in the mask. A ``Trace`` may follow them through the
+geometry (see ``geometry``); it draws no random number.
 """
 
 from __future__ import annotations
@@ -13,18 +14,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from snowmelt.data.geometry import Rotation, Trace, fitted_size
 from snowmelt.data.samples import IGNORE_INDEX
 from snowmelt.errors import SnowmeltError
 
 AUGMENTATIONS = ("none", "light", "heavy")
 PAD_COLOUR = (124, 116, 104)  # the ImageNet mean: about zero once normalised
-_FILL: dict[Any, Any] = {tv_tensors.Image: PAD_COLOUR, tv_tensors.Mask: IGNORE_INDEX}
-
-
-def fitted_size(height: int, width: int, long_side: float) -> tuple[int, int]:
-    """(height, width) with the long side given and the aspect kept, at least one pixel each."""
-    scale = long_side / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+_FILL: dict[Any, Any] = {tv_tensors.Image: PAD_COLOUR, tv_tensors.Mask: IGNORE_INDEX, Trace: 0}
 
 
 class RandomScale(v2.Transform):
@@ -74,8 +70,8 @@ class Letterbox(RandomScale):
 class Augmentation:
     """Geometry, then colour, as two parts that can be applied one without the other.
 
-    What was predicted for an un-augmented picture (a cached teacher, say) may travel through ``geometric`` with the
-    same random state and meet the augmented picture pixel by pixel.
+    What was predicted for an un-augmented picture (a cached teacher, say) meets the augmented picture pixel by pixel:
+    a ``Trace`` that goes through ``geometric`` with picture and mask, as their third, tells where to look.
     """
 
     def __init__(self, geometric: v2.Transform, colour: v2.Transform) -> None:
@@ -103,7 +99,7 @@ def build_transform(kind: str, size: int) -> Augmentation:
         geometric = v2.Compose([v2.RandomHorizontalFlip(), RandomScale(size, (0.75, 1.5)), crop])
         return Augmentation(geometric, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02))
     if kind == "heavy":
-        rotation = v2.RandomRotation(15, interpolation=InterpolationMode.BILINEAR, expand=True, fill=_FILL)
+        rotation = Rotation(15, interpolation=InterpolationMode.BILINEAR, expand=True, fill=_FILL)
         geometric = v2.Compose([v2.RandomHorizontalFlip(), RandomScale(size, (0.5, 2.0)), rotation, crop])
         colour = v2.Compose(
             [
