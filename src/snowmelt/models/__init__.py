@@ -1,6 +1,9 @@
 """Networks by name, their weights, the blocks of their encoders, and freezing them."""
 
 from snowmelt.models.blocks import EncoderBlock, encoder_blocks, unreached_parameters
+from snowmelt.models.features import Feature, FeatureTap, available_features, feature_channels
+from snowmelt.models.identify import IdentifiedNetwork, identify_network
+from snowmelt.models.network_keys import split_network
 from snowmelt.models.networks import build_network
 from snowmelt.models.normalisation import Normalisation, normalisation_of, normalise
 from snowmelt.models.statistics import calibrate_norms
@@ -10,17 +13,24 @@ from snowmelt.models.weights import WeightsReport, choose_weights, load_encoder_
 
 __all__ = [
     "EncoderBlock",
+    "Feature",
+    "FeatureTap",
+    "IdentifiedNetwork",
     "Normalisation",
     "Thaw",
     "WeightsReport",
+    "available_features",
     "build_network",
     "calibrate_norms",
     "choose_weights",
     "encoder_blocks",
+    "feature_channels",
+    "identify_network",
     "load_encoder_weights",
     "load_weights",
     "normalisation_of",
     "normalise",
     "save_weights",
+    "split_network",
     "unreached_parameters",
 ]

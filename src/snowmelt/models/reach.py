@@ -65,11 +65,11 @@ def trace_reach(model: nn.Module) -> Reach:
         # graph.
         maps.extend((inputs[0].shape[-1] // max(1, f.shape[-1]), f.grad_fn) for f in features if f.grad_fn)
 
-    with _undisturbed(model):
+    with undisturbed(model):
         hooks = [module.register_forward_pre_hook(note_call) for module in model.modules()]
         hooks.append(encoder.register_forward_hook(note_features))
         try:
-            output = model(_probe_input(encoder))
+            output = model(probe_input(encoder))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -97,7 +97,8 @@ def _leaves(root: Any, seen: set[Any]) -> Iterator[Tensor]:
         pending.extend(following for following, _ in node.next_functions)
 
 
-def _probe_input(encoder: nn.Module) -> Tensor:
+def probe_input(encoder: nn.Module) -> Tensor:
+    """One empty picture of a size that ``encoder`` takes, on its device."""
     size = _PROBE_SIZE
     name = getattr(encoder, "name", None)  # only timm encoders carry one
     if isinstance(name, str) and timm.is_model(name.split(".")[0]):
@@ -110,7 +111,7 @@ def _probe_input(encoder: nn.Module) -> Tensor:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module) -> Iterator[None]:
     """Eval mode and gradients for everything inside; outside, nothing has happened."""
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
