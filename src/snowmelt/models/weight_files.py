@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +21,10 @@ from snowmelt.errors import SnowmeltError
 
 _METADATA_KEY = "snowmelt"
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.", "_forward_module.")
+
+# Where training programs keep the state dict in what they save; the first that is there has it.
+_NESTS = ("state_dict", "model_state_dict", "model", "network", "net", "params", "model_ema", "ema", "state_dict_ema")
+_DEEPEST = 3  # nests within nests
 
 
 def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -72,7 +78,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a PyTorch file that holds nothing but data, on the CPU.
 
-    A PyTorch file may hold the state dict itself or have it under ``state_dict`` or ``model``.
+    A PyTorch file may hold the state dict itself or have it in a nest (``state_dict``, ``model_state_dict``,
+    ``model``, ...), also twice.
     Errors: SnowmeltError for a file that is missing, cut short, of another kind, or that wants to run code.
     """
     if not path.is_file():
@@ -80,22 +87,49 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path, device="cpu")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints for developers about archives that are refused below anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from error
     except (safetensors.SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    tensors = _tensors_in(content, path)
     if not tensors:
         raise SnowmeltError(f"{path} holds no tensors by name; a state dict is needed")
     return tensors
 
 
+def _tensors_in(content: object, path: Path, depth: int = 0) -> dict[str, Tensor]:
+    """The tensors by name of what a file held; those of the best nest where there are nests."""
+    if not isinstance(content, Mapping):
+        return {}
+    named = {key: value for key, value in content.items() if isinstance(key, str)}
+    if depth < _DEEPEST:
+        nests = {key: found for key, value in named.items() if (found := _tensors_in(value, path, depth + 1))}
+        for key in _NESTS:
+            if key in nests:
+                return nests[key]
+        if len(nests) > 1:
+            raise SnowmeltError(
+                f"{path} holds several sets of tensors ({', '.join(nests)}); save the one that is meant"
+            )
+        if nests:
+            return next(iter(nests.values()))
+    return {key: value for key, value in named.items() if isinstance(value, Tensor)}
+
+
 def _unreadable(path: Path, error: Exception) -> SnowmeltError:
-    reason = (str(error).split("\n")[0] or type(error).__name__)[:200]
+    text = str(error)
+    if "eights only load failed" in text or "weights_only" in text:
+        # PyTorch's own text advises to load without protection; nobody should be told that here.
+        found = re.search(r"GLOBAL (\S+)", text)
+        what = f" ({found[1]})" if found else ""
+        return SnowmeltError(
+            f"{path} cannot be read as weights: it holds more than plain tensors{what}, and reading that could run "
+            "code; where you trust the file, re-save the state dict alone: torch.save(model.state_dict(), FILE)"
+        )
+    reason = (text.split("\n")[0] or type(error).__name__)[:200]
     return SnowmeltError(f"{path} cannot be read as weights; it may be cut short or of another kind: {reason}")
 
 
