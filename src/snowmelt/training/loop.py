@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.training.events import EpochEnded, EpochRecord, Message, RunEnded, RunStarted, StageStarted, StepEnded
+from snowmelt.training.events import EpochEnded, RunEnded
 from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
-from snowmelt.training.scoring import Score, Scorer
+from snowmelt.training.scoring import Scorer
 from snowmelt.training.seeding import seed_step
+from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
 from snowmelt.training.step import StepOutcome, train_step
-from snowmelt.training.tally import Tally, mean_terms
+from snowmelt.training.tally import Tally
+from snowmelt.training.telling import announce_start, announce_step, compare_with_teacher, make_record
 
 
 def fit(run: TrainingRun) -> TrainState:
@@ -54,88 +54,6 @@ def fit(run: TrainingRun) -> TrainState:
     return state
 
 
-def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
-    """Warn of a teacher that the student has caught up with: it has little left to teach."""
-    teacher = scorer.memory.miou
-    if teacher is not None and state.best_miou >= teacher:
-        text = (
-            f"the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): distillation "
-            "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
-        )
-        run.announcer.tell(Message(text, "warning"))
-
-
-def announce_start(run: TrainingRun, state: TrainState) -> None:
-    """Say what begins, or goes on."""
-    run.announcer.tell(
-        RunStarted(
-            name=run.name,
-            epochs=run.schedules.epochs,
-            steps_per_epoch=run.sampler.steps_per_epoch,
-            last_step=run.last_step,
-            first_epoch=state.epoch,
-            first_step=state.step,
-            classes=run.classes,
-            groups=tuple(run.schedules.learning_rates_at(0)),
-            device=str(run.engine.device),
-            precision=run.engine.precision,
-            effective_batch=run.effective_batch,
-            parameters=sum(parameter.numel() for parameter in run.network.parameters()),
-            resumed=state.step > 0,
-        )
-    )
-    for notice in run.notices:
-        run.announcer.tell(Message(notice, "warning"))
-
-
-def calibrate(run: TrainingRun) -> None:
-    """Norm statistics for an encoder that starts frozen with random weights; else its features are all but zero."""
-    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run):
-        return
-    seed_step(run.options.seed, 0, 0, run.engine.rank)
-
-    def inputs() -> Iterator[Tensor]:
-        needed = run.options.calibration_batches
-        passes = range(-(-needed // run.sampler.steps_per_epoch))
-        for pass_number in passes:
-            run.sampler.set_position(pass_number, 0)
-            for batch in run.train_batches:
-                if needed == 0:
-                    return
-                needed -= 1
-                yield run.normalise(batch.images.to(run.engine.device))
-
-    with run.engine.autocast():
-        run.calibrate(inputs())
-    count = run.options.calibration_batches
-    run.announcer.tell(Message(f"norm statistics of the frozen, random encoder taken from {count} batches"))
-
-
-def no_block_starts_frozen(run: TrainingRun) -> bool:
-    """Whether the whole encoder learns from the first step, and so keeps its statistics itself."""
-    return run.schedules.thawed_at(0) == len(run.schedules.blocks)
-
-
-def enter_stage(run: TrainingRun, state: TrainState) -> None:
-    """Thaw what this epoch's schedule says, and wrap the network anew where the trainable set changed.
-
-    Thawing flips flags; the optimizer and its moments are not touched.
-    """
-    thawed = run.schedules.thawed_at(state.epoch)
-    if run.module is None or thawed != run.thaw.thawed:
-        run.thaw.to(thawed)
-        run.module = run.engine.wrap(run.network, before=run.module)
-        run.announcer.tell(
-            StageStarted(
-                epoch=state.epoch,
-                thawed_blocks=thawed,
-                learns=("decoder", *run.thaw.blocks[:thawed]),
-                trainable_parameters=run.thaw.trainable_count(),
-            )
-        )
-    run.network.train()
-
-
 def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
     """The remaining steps of the current epoch, or as many as the run still has."""
     temperature = run.schedules.temperature_at(state.epoch)
@@ -149,7 +67,8 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
         state.step += 1
         state.step_in_epoch += 1
         meter.count(len(batch) * run.engine.world_size)
-        announce_step(run, state, outcome, tally, rates, len(batch))
+        losses = read_losses(run, state, outcome, tally)
+        announce_step(run, state, rates, losses, len(batch))
         if state.step >= run.last_step:
             break
         every = run.options.checkpoint_every
@@ -169,29 +88,15 @@ def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
     return rates
 
 
-def announce_step(
-    run: TrainingRun, state: TrainState, outcome: StepOutcome, tally: Tally, rates: dict[str, float], images: int
-) -> None:
-    """Tell the step; at log intervals read the losses from the device, and look whether they are finite."""
-    losses = None
-    if state.step % run.options.log_every == 0:
-        stacked = torch.stack([value.float() for value in outcome.terms.values()])
-        values = run.engine.sum_over_processes(stacked).tolist()
-        losses = dict(zip(outcome.terms, values, strict=True))
-        tally.store(state)
-        check_skipped(run, state)
-    run.announcer.tell(
-        StepEnded(
-            step=state.step,
-            epoch=state.epoch,
-            step_in_epoch=state.step_in_epoch,
-            temperature=run.schedules.temperature_at(state.epoch),
-            thawed_blocks=run.thaw.thawed,
-            learning_rates=rates,
-            losses=losses,
-            images=images * run.engine.world_size,
-        )
-    )
+def read_losses(run: TrainingRun, state: TrainState, outcome: StepOutcome, tally: Tally) -> dict[str, float] | None:
+    """At log intervals read the losses from the device, and look whether they are finite; else ``None``."""
+    if state.step % run.options.log_every:
+        return None
+    stacked = torch.stack([value.float() for value in outcome.terms.values()])
+    values = run.engine.sum_over_processes(stacked).tolist()
+    tally.store(state)
+    check_skipped(run, state)
+    return dict(zip(outcome.terms, values, strict=True))
 
 
 def check_skipped(run: TrainingRun, state: TrainState) -> None:
@@ -220,29 +125,6 @@ def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter,
     if complete:
         state.next_epoch()
         save_last(run, state)
-
-
-def make_record(
-    run: TrainingRun, state: TrainState, score: Score, meter: Meter, complete: bool, best: bool
-) -> EpochRecord:
-    """All that is logged of the epoch just ended."""
-    return EpochRecord(
-        epoch=state.epoch,
-        step=state.step,
-        complete=complete,
-        temperature=run.schedules.temperature_at(state.epoch),
-        thawed_blocks=run.thaw.thawed,
-        learning_rates=run.schedules.learning_rates_at(state.epoch),
-        train=mean_terms(state),
-        val=score.terms,
-        miou=score.miou,
-        iou=score.iou,
-        teacher_miou=score.teacher_miou,
-        agreement=score.agreement,
-        skipped_steps=state.skipped,
-        best=best,
-        timing=meter.read(),
-    )
 
 
 def save_last(run: TrainingRun, state: TrainState) -> None:

@@ -1,0 +1,60 @@
+"""What lies between two stages: thawing, wrapping the network anew, and settling what starts frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from snowmelt.training.events import Message, StageStarted
+from snowmelt.training.run import TrainingRun
+from snowmelt.training.seeding import seed_step
+from snowmelt.training.state import TrainState
+
+
+def calibrate(run: TrainingRun) -> None:
+    """Norm statistics for an encoder that starts frozen with random weights; else its features are all but zero."""
+    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run):
+        return
+    seed_step(run.options.seed, 0, 0, run.engine.rank)
+
+    def inputs() -> Iterator[Tensor]:
+        needed = run.options.calibration_batches
+        passes = range(-(-needed // run.sampler.steps_per_epoch))
+        for pass_number in passes:
+            run.sampler.set_position(pass_number, 0)
+            for batch in run.train_batches:
+                if needed == 0:
+                    return
+                needed -= 1
+                yield run.normalise(batch.images.to(run.engine.device))
+
+    with run.engine.autocast():
+        run.calibrate(inputs())
+    count = run.options.calibration_batches
+    run.announcer.tell(Message(f"norm statistics of the frozen, random encoder taken from {count} batches"))
+
+
+def no_block_starts_frozen(run: TrainingRun) -> bool:
+    """Whether the whole encoder learns from the first step, and so keeps its statistics itself."""
+    return run.schedules.thawed_at(0) == len(run.schedules.blocks)
+
+
+def enter_stage(run: TrainingRun, state: TrainState) -> None:
+    """Thaw what this epoch's schedule says, and wrap the network anew where the trainable set changed.
+
+    Thawing flips flags; the optimizer and its moments are not touched.
+    """
+    thawed = run.schedules.thawed_at(state.epoch)
+    if run.module is None or thawed != run.thaw.thawed:
+        run.thaw.to(thawed)
+        run.module = run.engine.wrap(run.network, before=run.module)
+        run.announcer.tell(
+            StageStarted(
+                epoch=state.epoch,
+                thawed_blocks=thawed,
+                learns=("decoder", *run.thaw.blocks[:thawed]),
+                trainable_parameters=run.thaw.trainable_count(),
+            )
+        )
+    run.network.train()

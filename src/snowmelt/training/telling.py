@@ -1,0 +1,91 @@
+"""What the loop tells its listeners: the start, each step, each epoch, and what was amiss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from snowmelt.training.events import EpochRecord, Message, RunStarted, StepEnded
+from snowmelt.training.meter import Meter
+from snowmelt.training.run import TrainingRun
+from snowmelt.training.scoring import Score, Scorer
+from snowmelt.training.state import TrainState
+from snowmelt.training.tally import mean_terms
+
+
+def announce_start(run: TrainingRun, state: TrainState) -> None:
+    """Say what begins, or goes on."""
+    run.announcer.tell(
+        RunStarted(
+            name=run.name,
+            epochs=run.schedules.epochs,
+            steps_per_epoch=run.sampler.steps_per_epoch,
+            last_step=run.last_step,
+            first_epoch=state.epoch,
+            first_step=state.step,
+            classes=run.classes,
+            groups=tuple(run.schedules.learning_rates_at(0)),
+            device=str(run.engine.device),
+            precision=run.engine.precision,
+            effective_batch=run.effective_batch,
+            parameters=sum(parameter.numel() for parameter in run.network.parameters()),
+            resumed=state.step > 0,
+        )
+    )
+    for notice in run.notices:
+        run.announcer.tell(Message(notice, "warning"))
+
+
+def announce_step(
+    run: TrainingRun,
+    state: TrainState,
+    rates: Mapping[str, float],
+    losses: Mapping[str, float] | None,
+    images: int,
+) -> None:
+    """Tell the step just done; ``images`` are those of this process."""
+    run.announcer.tell(
+        StepEnded(
+            step=state.step,
+            epoch=state.epoch,
+            step_in_epoch=state.step_in_epoch,
+            temperature=run.schedules.temperature_at(state.epoch),
+            thawed_blocks=run.thaw.thawed,
+            learning_rates=rates,
+            losses=losses,
+            images=images * run.engine.world_size,
+        )
+    )
+
+
+def make_record(
+    run: TrainingRun, state: TrainState, score: Score, meter: Meter, complete: bool, best: bool
+) -> EpochRecord:
+    """All that is logged of the epoch just ended."""
+    return EpochRecord(
+        epoch=state.epoch,
+        step=state.step,
+        complete=complete,
+        temperature=run.schedules.temperature_at(state.epoch),
+        thawed_blocks=run.thaw.thawed,
+        learning_rates=run.schedules.learning_rates_at(state.epoch),
+        train=mean_terms(state),
+        val=score.terms,
+        miou=score.miou,
+        iou=score.iou,
+        teacher_miou=score.teacher_miou,
+        agreement=score.agreement,
+        skipped_steps=state.skipped,
+        best=best,
+        timing=meter.read(),
+    )
+
+
+def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
+    """Warn of a teacher that the student has caught up with: it has little left to teach."""
+    teacher = scorer.memory.miou
+    if teacher is not None and state.best_miou >= teacher:
+        text = (
+            f"the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): distillation "
+            "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
+        )
+        run.announcer.tell(Message(text, "warning"))
