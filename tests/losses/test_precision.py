@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from snowmelt.losses import cross_entropy, dice, distillation_kl, logit_mse
+from snowmelt.losses import (
+    channel_wise_distillation,
+    cross_entropy,
+    dice,
+    dist_inter,
+    dist_intra,
+    distillation_kl,
+    feature_matching,
+    logit_mse,
+    standardised_kl,
+)
 from snowmelt.losses.precision import loss_dtype, without_autocast
 
 
@@ -22,10 +32,23 @@ class Watch(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("loss", [distillation_kl, logit_mse, cross_entropy, dice])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        distillation_kl,
+        logit_mse,
+        channel_wise_distillation,
+        dist_inter,
+        dist_intra,
+        feature_matching,
+        standardised_kl,
+        cross_entropy,
+        dice,
+    ],
+)
 def test_autocast_is_off_inside(loss) -> None:
-    logits = torch.randn(1, 2, 3, 3).bfloat16()
-    other = torch.zeros(1, 3, 3, dtype=torch.uint8) if loss in (cross_entropy, dice) else logits + 1
+    logits = torch.randn(1, 3, 3, 3).bfloat16()
+    other = torch.zeros(1, 3, 3, dtype=torch.uint8) if loss in (cross_entropy, dice) else logits.flip(3)
     with torch.autocast("cpu", dtype=torch.bfloat16), Watch() as watch:
         loss(logits, other)
         assert torch.is_autocast_enabled("cpu")
