@@ -1,4 +1,4 @@
-"""Small picture and mask files for the tests of this room."""
+"""Small picture and mask files, and a small store of maps, for the tests of this room."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def save_mask(path: Path, values: tuple[int, ...] = (0, 1), height: int = 8, wid
     columns = np.array(values, dtype=np.uint8)[np.arange(width) * len(values) // width]
     Image.fromarray(np.tile(columns, (height, 1))).save(path)
     return path
+
+
+class NumberedMaps:
+    """A store of two planes: (2, 4, 4) uint8 full of 10 x index, and (2,) float32 of index and index + 0.5."""
+
+    size = 16
+
+    def read(self, index: int) -> tuple[np.ndarray, ...]:
+        return np.full((2, 4, 4), 10 * index, dtype=np.uint8), np.array([index, index + 0.5], dtype=np.float32)

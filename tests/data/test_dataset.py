@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from data_files import NumberedMaps
 from torchvision import tv_tensors
 
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, as_tv_tensors, collate
@@ -109,6 +110,32 @@ def test_collating() -> None:
     half = batch[1:2]
     assert isinstance(half, Batch) and half.indices.tolist() == [1] and half.images.shape[0] == 1
     assert torch.equal(batch.to("cpu").masks, batch.masks)
+
+
+def test_maps_travel_with_their_images() -> None:
+    data = AugmentedDataset(SOURCE, build_transform("heavy", 32), 1, NumberedMaps())
+    batch = collate([data[(0, 3)], data[(0, -1 - 1)], data[(0, 5)]])
+    codes, scales = batch.maps
+    assert codes.shape == (3, 2, 4, 4) and codes.dtype == torch.uint8
+    assert codes[:, 1, 3, 3].tolist() == [30, 10, 50]
+    assert scales.dtype == torch.float32 and scales.tolist() == [[3, 3.5], [1, 1.5], [5, 5.5]]
+    assert batch.placement is not None and batch.placement.dtype == torch.float32
+    assert torch.equal(batch.placement[2], data[(0, 5)][4]) and batch.placement.shape == (3, 2, 3)
+    assert (batch.masks[1] == IGNORE_INDEX).all() and batch.indices.tolist() == [3, 1, 5]
+    assert torch.equal(data[(0, -1 - 1)][4], data[(0, 1)][4])  # a filler lies where its image lies
+    assert not torch.equal(data[(1, 5)][4], data[(0, 5)][4])
+
+
+def test_without_maps_there_are_none() -> None:
+    batch = collate([dataset()[(0, 0)]])
+    assert batch.maps == () and batch.placement is None
+
+
+def test_evaluation_brings_maps_too() -> None:
+    batch = collate([EvaluationDataset(SOURCE, build_evaluation_transform(40), NumberedMaps())[i] for i in (2, 4)])
+    assert batch.maps[1].tolist() == [[2, 2.5], [4, 4.5]]
+    assert batch.placement is not None
+    torch.testing.assert_close(batch.placement, torch.eye(2, 3).expand(2, 2, 3), rtol=0, atol=1e-6)
 
 
 def test_datasets_survive_pickling() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data_files import WriteFolder
+from data_files import NumberedMaps, WriteFolder
 
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset
 from snowmelt.data.folders import open_folder
@@ -38,6 +38,21 @@ def test_the_number_of_workers_changes_nothing(workers: int) -> None:
     assert [len(batch) for batch in alone] == [3, 4, 4]
     assert len(alone) == len(helped)
     assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_maps_come_through_workers(context: str) -> None:
+    found = []
+    for workers in (0, 1):
+        data = EvaluationDataset(SOURCE, build_evaluation_transform(24), NumberedMaps())
+        found.append(list(evaluation_loader(data, 4, workers, context=context)))
+    for alone, helped in zip(*found, strict=True):
+        assert equal(alone, helped)
+        assert alone.placement is not None and helped.placement is not None
+        assert torch.equal(alone.placement, helped.placement)
+        assert len(alone.maps) == len(helped.maps) == 2
+        assert all(torch.equal(first, second) for first, second in zip(alone.maps, helped.maps, strict=True))
+        assert helped.maps[1][:, 0].tolist() == helped.indices.tolist()
 
 
 def test_an_epoch_left_early_does_not_leak_into_the_next() -> None:

@@ -9,6 +9,8 @@ from snowmelt.errors import SnowmeltError
 
 Steps = list[list[tuple[int, int]]]
 GOLDEN_ORDER = [4, 6, 3, 7, 5, 2, 8, 9, 0, 1]
+GOLDEN_JOINED = [8, 0, 7, 3, 6, 9, 2, 5, 1, 4]
+GOLDEN_STEP = [8, 4, 7, 1, 9, 3, 5, 2, 0, 6]
 
 
 def steps(*arguments: int, epoch: int = 0, start: int = 0, **options: int) -> Steps:
@@ -61,6 +63,61 @@ def test_accumulation_takes_the_same_steps_as_a_larger_batch(size: int, batch: i
     assert steps(size, batch, 0, accumulate=accumulate) == steps(size, batch * accumulate, 0)
 
 
+@given(
+    labelled=st.integers(0, 40),
+    others=st.integers(0, 60),
+    batch=st.integers(1, 7),
+    world=st.integers(1, 4),
+    seed=st.integers(0, 3),
+)
+def test_every_step_holds_its_share_of_labelled_images(
+    labelled: int, others: int, batch: int, world: int, seed: int
+) -> None:
+    size = max(1, labelled + others)
+    ranks = [steps(size, batch, seed, rank=rank, world_size=world, epoch=1, labelled=labelled) for rank in range(world)]
+    seen: list[int] = []
+    for shares in zip(*ranks, strict=True):
+        images = [key[1] for share in shares for key in share if key[1] >= 0]
+        found = sum(index < labelled for index in images)
+        assert abs(found - len(images) * labelled / size) <= 1
+        seen += images
+    assert sorted(seen) == list(range(size))
+
+
+def test_labelled_and_others_are_shuffled_anew_each_epoch() -> None:
+    orders = [epoch_order(30, 4, epoch, 10) for epoch in (0, 1)]
+    for low, high in ((0, 10), (10, 30)):
+        first, second = ([index for index in order if low <= index < high] for order in orders)
+        assert first != second and sorted(first) == sorted(second) != first
+
+
+@pytest.mark.parametrize(
+    ("labelled", "others", "pattern"),
+    [(2, 4, "oloolo"), (1, 3, "oloo"), (3, 3, "lololo"), (5, 1, "llloll"), (0, 2, "oo"), (2, 0, "ll")],
+)
+def test_the_pattern_of_labelled_images(labelled: int, others: int, pattern: str) -> None:
+    order = epoch_order(labelled + others, 0, 0, labelled)
+    assert "".join("l" if index < labelled else "o" for index in order) == pattern
+
+
+def test_no_process_gets_all_labelled_images() -> None:
+    """With one in seven labelled and seven processes the even order alone would give them all to one."""
+    for rank in range(7):
+        keys = [key for step in steps(140, 1, 0, rank=rank, world_size=7, labelled=20) for key in step]
+        assert len(keys) == 20 and sum(key[1] < 20 for key in keys) < 10
+
+
+@pytest.mark.parametrize("start", range(5))
+def test_starting_inside_an_epoch_of_joined_images(start: int) -> None:
+    whole = steps(14, 4, 0, epoch=2, labelled=5)
+    assert steps(14, 4, 0, epoch=2, start=start, labelled=5) == whole[start:]
+
+
+def test_golden_order_of_joined_images() -> None:
+    assert epoch_order(10, 0, 0, 4) == GOLDEN_JOINED
+    assert [key[1] for key in steps(10, 10, 0, labelled=4)[0]] == GOLDEN_STEP
+
+
 def test_the_order_depends_on_seed_and_epoch() -> None:
     assert epoch_order(20, 1, 2) == epoch_order(20, 1, 2)
     orders = {tuple(epoch_order(20, seed, epoch)) for seed in range(3) for epoch in range(3)}
@@ -110,7 +167,10 @@ def test_the_position_is_taken_when_iteration_starts() -> None:
     assert list(sampler) == steps(8, 2, 0, epoch=1)
 
 
-@pytest.mark.parametrize("bad", [{"size": 0}, {"batch_size": 0}, {"accumulate": 0}, {"rank": 2}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"size": 0}, {"batch_size": 0}, {"accumulate": 0}, {"rank": 2}, {"seed": -1}, {"labelled": 5}, {"labelled": -1}],
+)
 def test_impossible_numbers(bad: dict[str, int]) -> None:
     with pytest.raises(SnowmeltError):
         StepSampler(**{"size": 4, "batch_size": 2, "seed": 0, "world_size": 2, **bad})  # type: ignore[arg-type]

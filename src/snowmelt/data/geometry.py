@@ -119,8 +119,8 @@ def _flip_vertically(trace: Trace) -> Trace:
 
 
 @v2.functional.register_kernel(F.resize, Trace)
-def _resize(trace: Trace, size: list[int], **_: Any) -> Trace:
-    if len(size) != 2:
+def _resize(trace: Trace, size: Any, **_: Any) -> Trace:
+    if not isinstance(size, list | tuple) or len(size) != 2:
         _refuse(trace)
     height, width = size
     step = (trace.canvas[1] / width, 0.0, 0.0, 0.0, trace.canvas[0] / height, 0.0)
@@ -128,8 +128,8 @@ def _resize(trace: Trace, size: list[int], **_: Any) -> Trace:
 
 
 @v2.functional.register_kernel(F.pad, Trace)
-def _pad(trace: Trace, padding: list[int], **_: Any) -> Trace:
-    if len(padding) != 4:
+def _pad(trace: Trace, padding: Any, **_: Any) -> Trace:
+    if not isinstance(padding, list | tuple) or len(padding) != 4:
         _refuse(trace)
     left, top, right, bottom = padding
     height, width = trace.canvas
