@@ -10,7 +10,7 @@ from snowmelt.losses.channelwise import channel_wise_distillation
 from snowmelt.losses.distillation import distillation_kl, logit_mse
 from snowmelt.losses.features import feature_matching
 from snowmelt.losses.relations import dist_inter, dist_intra
-from snowmelt.losses.segmentation import cross_entropy_of, dice_of, select
+from snowmelt.losses.segmentation import cross_entropy, dice
 from snowmelt.losses.standardisation import standardised_kl
 
 
@@ -90,10 +90,9 @@ class SegmentationLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        selected = select(logits, target, self.ignore_index)
         total = logits.new_zeros(())
         if self.ce_weight:
-            total = total + self.ce_weight * cross_entropy_of(selected, self.class_weights)
+            total = total + self.ce_weight * cross_entropy(logits, target, self.ignore_index, self.class_weights)
         if self.dice_weight:
-            total = total + self.dice_weight * dice_of(selected)
+            total = total + self.dice_weight * dice(logits, target, self.ignore_index)
         return total

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses.pixels import Divisor
-from snowmelt.losses.segmentation import cross_entropy_of, dice_of, select
+from snowmelt.losses.segmentation import cross_entropy, dice
 from snowmelt.losses.standardisation import standardised_kl
 from snowmelt.losses.terms import DISTILLATION_TERMS, find_term, untempered
 
@@ -208,15 +208,15 @@ class Objective:
 
     def _task_terms(self, logits: Tensor, target: Tensor, pixels: Divisor, images: Divisor) -> dict[str, Tensor]:
         unlabelled = target == self.unlabelled_index
-        labelled = torch.where(unlabelled, self.ignore_index, target.long())
-        selected = select(logits, labelled, self.ignore_index)
-        terms = {}
-        for name in self._task_names():
-            if name == "dice":
-                whole = ~unlabelled.flatten(1).any(dim=1)
-                terms[name] = dice_of(selected, divisor=images, images=whole)
-            else:
-                terms[name] = cross_entropy_of(selected, self.class_weights, pixels)
+        labels = torch.where(unlabelled, self.ignore_index, target.long())
+        names, terms = self._task_names(), {}
+        if "cross_entropy" in names:
+            terms["cross_entropy"] = cross_entropy(logits, labels, self.ignore_index, self.class_weights, pixels)
+        if "dice" in names:
+            partly = unlabelled.flatten(1).any(dim=1)  # (B,)
+            whole = torch.where(partly[:, None, None], self.ignore_index, labels)
+            divisor = (~partly).sum() if images is None else images
+            terms["dice"] = dice(logits, whole, self.ignore_index, divisor=divisor)
         return terms
 
     def _distillation_term(

@@ -7,7 +7,6 @@ looking for one here would make every step wait for the device.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +33,10 @@ def cross_entropy(
     Shape: ``logits`` (B, C, H, W), ``target`` (B, H, W) of any integer type; a scalar, 0 without valid pixels.
     Errors: SnowmeltError for other shapes, a target that is not integer, or a wrong number of weights.
     """
-    return cross_entropy_of(select(logits, target, ignore_index), class_weights, divisor)
-
-
-def cross_entropy_of(
-    selected: Selected, class_weights: Sequence[float] | Tensor | None = None, divisor: Divisor = None
-) -> Tensor:
-    """``cross_entropy`` of pixels that have been selected."""
-    valid, labels, logits = selected
+    _check_target(logits, target)
     _check_weights(logits, class_weights)
     with without_autocast(logits.device):
+        valid, labels, logits = _select(logits, target, ignore_index)
         if logits.shape[1] == 1:
             truth = labels.to(logits.dtype)
             per_pixel = F.binary_cross_entropy_with_logits(logits[:, 0], truth, reduction="none")
@@ -78,15 +71,11 @@ def dice(
     Errors: SnowmeltError for other shapes or a smooth that is not positive.
     Reference: Milletari, Navab, Ahmadi, "V-Net", 2016.
     """
-    return dice_of(select(logits, target, ignore_index), smooth, divisor)
-
-
-def dice_of(selected: Selected, smooth: float = 1.0, divisor: Divisor = None, images: Tensor | None = None) -> Tensor:
-    """``dice`` of pixels that have been selected; only of ``images`` (B,) bool, where these are given."""
+    _check_target(logits, target)
     if not smooth > 0:
         raise SnowmeltError(f"smooth must be positive (it decides the Dice of an empty image), but is {smooth}")
-    valid, labels, logits = selected
     with without_autocast(logits.device):
+        valid, labels, logits = _select(logits, target, ignore_index)
         binary = logits.shape[1] == 1
         probability = torch.sigmoid(logits) if binary else torch.softmax(logits, dim=1)
         probability = keep_valid(probability, valid)  # (B, C, H, W)
@@ -102,27 +91,15 @@ def dice_of(selected: Selected, smooth: float = 1.0, divisor: Divisor = None, im
             # A factor, not a selection: NaN logits make every class NaN, and must come through.
             present = (true_size > 0).to(loss.dtype)
             per_image = (loss * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-        if images is None:
-            return mean_over(per_image.sum(), logits.shape[0], divisor)
-        per_image = torch.where(images, per_image, torch.zeros_like(per_image))
-        return mean_over(per_image.sum(), images.sum(), divisor)
+        return mean_over(per_image.sum(), logits.shape[0], divisor)
 
 
-class Selected(NamedTuple):
-    """What cross-entropy and Dice both work on: computed once where both are wanted."""
-
-    valid: Tensor  # (B, H, W) bool
-    labels: Tensor  # (B, H, W) int64, 0 in ignored pixels
-    logits: Tensor  # (B, C, H, W) float32 (or float64), 0 in ignored pixels
-
-
-def select(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Selected:
-    """The pixels that are not ignored. Errors: as of ``cross_entropy``."""
-    _check_target(logits, target)
+def _select(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """valid (B, H, W) bool, labels int64 with 0 in ignored pixels, logits in float32 with 0 in ignored pixels."""
     target = target.long()
     valid = target != ignore_index
     labels = torch.where(valid, target, torch.zeros_like(target))
-    return Selected(valid, labels, keep_valid(logits.to(loss_dtype(logits)), valid))
+    return valid, labels, keep_valid(logits.to(loss_dtype(logits)), valid)
 
 
 def _as_tensor(class_weights: Sequence[float] | Tensor, logits: Tensor) -> Tensor:
