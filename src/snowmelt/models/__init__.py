@@ -7,6 +7,7 @@ from snowmelt.models.network_keys import split_network
 from snowmelt.models.networks import build_network
 from snowmelt.models.normalisation import Normalisation, normalisation_of, normalise
 from snowmelt.models.statistics import calibrate_norms
+from snowmelt.models.strict_load import load_strictly
 from snowmelt.models.thaw import Thaw
 from snowmelt.models.weight_files import load_weights, save_weights
 from snowmelt.models.weights import WeightsReport, choose_weights, load_encoder_weights
@@ -27,6 +28,7 @@ __all__ = [
     "feature_channels",
     "identify_network",
     "load_encoder_weights",
+    "load_strictly",
     "load_weights",
     "normalisation_of",
     "normalise",
