@@ -104,15 +104,11 @@ def read_array(path: Path) -> np.ndarray:
     Errors: SnowmeltError for a damaged file, pickled objects, other types and shapes, too many pixels or channels.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        # np.load would look into archives and pickles, too.
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, OverflowError, SyntaxError, MemoryError) as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise SnowmeltError(
-            f"{path}: cannot be read as NPY without pickled objects ({reason}); make it again"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise SnowmeltError(f"{path}: is an archive of arrays; save each map as one NPY array")
+        raise SnowmeltError(f"{path}: cannot be read as an NPY array ({reason}); make it again") from error
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     whole = array.dtype.kind in "iub"
