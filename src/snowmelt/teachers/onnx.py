@@ -52,7 +52,7 @@ class OnnxModel:
     def __init__(self, session: Any, image: ImageInput, normalisation: Normalisation, where: str) -> None:
         self.size = image.size
         self._session = session
-        self._image = image
+        self.image = image
         self._normalisation = normalisation
         self._where = where
         self._output = ""
@@ -66,16 +66,16 @@ class OnnxModel:
         return to_logits(answer.to(images.device), self._kind, self._where)
 
     def describe(self) -> str:
-        size = f"{self._image.size[0]} x {self._image.size[1]}" if self._image.size else "any size"
+        size = f"{self.image.size[0]} x {self.image.size[1]}" if self.image.size else "any size"
         return f"{self._where} (ONNX, {size}, output {self._output!r}; {say_outputs(self._kind)})"
 
     def ask(self, images: Tensor, outputs: list[str]) -> list[Tensor]:
         """The named outputs for (B, 3, H, W) uint8 pictures, as the model gives them, on the CPU."""
-        inputs = images.cpu() if self._image.raw else normalise(images.cpu(), self._normalisation)
-        if self._image.channels_last:
+        inputs = images.cpu() if self.image.raw else normalise(images.cpu(), self._normalisation)
+        if self.image.channels_last:
             inputs = inputs.permute(0, 2, 3, 1)
-        array = np.ascontiguousarray(inputs.numpy().astype(self._image.dtype, copy=False))
-        step = self._image.batch or len(array)
+        array = np.ascontiguousarray(inputs.numpy().astype(self.image.dtype, copy=False))
+        step = self.image.batch or len(array)
         pieces = [self._ask_piece(array[start : start + step], step, outputs) for start in range(0, len(array), step)]
         return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*pieces, strict=True)]
 
@@ -83,7 +83,7 @@ class OnnxModel:
         count = len(piece)
         if count < batch:  # the last piece of a fixed batch size: filled up, and the surplus thrown away
             piece = np.concatenate([piece, np.repeat(piece[-1:], batch - count, axis=0)])
-        answers = run_session(self._session, outputs, {self._image.name: piece}, self._where)
+        answers = run_session(self._session, outputs, {self.image.name: piece}, self._where)
         return [answer[:count] if answer.ndim else answer[None] for answer in answers]
 
     def settle(self, output: str, channels_last: bool, kind: OutputKind) -> None:
@@ -179,7 +179,7 @@ def _choose_output(
     found: list[tuple[str, bool, Tensor]] = []
     for name, answer in answers.items():
         if answer.ndim == 4:
-            last = _is_channels_last(answer, pictures, session, name, path)
+            last = _is_channels_last(answer, pictures, model.image, name, path)
             found.append((name, last, answer.permute(0, 3, 1, 2) if last else answer))
     if not found:
         raise SnowmeltError(
@@ -193,23 +193,20 @@ def _choose_output(
     return chosen
 
 
-def _is_channels_last(answer: Tensor, pictures: Tensor, session: Any, name: str, path: Path) -> bool:
+def _is_channels_last(answer: Tensor, pictures: Tensor, image: ImageInput, name: str, path: Path) -> bool:
     """Told by which two sides have the pictures' proportions; the input's layout where both pairs do."""
     height, width = pictures.shape[2:]
 
-    def proportionate(h: int, w: int) -> bool:
-        return abs(h * width - w * height) <= height + width  # a stride may round either side
+    def disproportion(h: int, w: int) -> int:
+        return abs(h * width - w * height)
 
-    first, last = proportionate(*answer.shape[2:]), proportionate(*answer.shape[1:3])
-    if first and last:
-        shape = session.get_inputs()[0].shape
-        return shape[1] != 3 and shape[3] == 3
-    if not first and not last:
+    first, last = disproportion(*answer.shape[2:]), disproportion(*answer.shape[1:3])
+    if min(first, last) > height + width:  # more than a stride that rounds either side explains
         raise SnowmeltError(
             f"{path}: output {name!r} has shape {tuple(answer.shape)} for pictures of {height} x {width} pixels, which "
             "is no map of the picture; name another one as onnx:FILE#OUTPUT"
         )
-    return last
+    return last < first or (last == first and image.channels_last)
 
 
 def _matching_classes(facts: Facts, channels: int, path: Path, say: Callable[[str], None]) -> tuple[str, ...] | None:
