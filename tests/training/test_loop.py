@@ -12,7 +12,7 @@ from tiny_runs import Recorder, same_tensors, start_run
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Message, TrainState, fit
 from snowmelt.training.events import EpochEnded, RunEnded, RunStarted, StageStarted, StepEnded
-from snowmelt.training.loop import calibrate, enter_stage
+from snowmelt.training.stages import calibrate, enter_stage
 
 
 def recorded(folder: Path, **changes: Any) -> tuple[Recorder, TrainState]:
@@ -74,7 +74,7 @@ def test_patience_ends_a_run_without_progress(tmp_path: Path) -> None:
 
 def test_losses_that_stay_not_finite_stop_the_run(tmp_path: Path) -> None:
     run = start_run(tmp_path, training={"max_skipped": 3})
-    run.teacher = lambda images: torch.full((len(images), 1, 64, 64), float("inf"))
+    run.teacher = lambda batch: torch.full((len(batch), 1, 64, 64), float("inf"))
     with pytest.raises(SnowmeltError, match=r"epoch 1, step 3: .* 3 steps in a row"):
         fit(run)
 
@@ -84,7 +84,7 @@ def test_a_single_bad_step_is_counted_and_the_mean_leaves_it_out(tmp_path: Path)
     run = start_run(tmp_path, listeners=(recorder,), training={"epochs": 1, "max_skipped": 5})
     teacher, calls = run.teacher, iter(range(99))
     assert teacher is not None
-    run.teacher = lambda images: teacher(images) * (float("nan") if next(calls) == 0 else 1.0)
+    run.teacher = lambda batch: teacher(batch) * (float("nan") if next(calls) == 0 else 1.0)
     fit(run)
     (record,) = [event.record for event in recorder.of(EpochEnded)]
     assert record.skipped_steps == 1
@@ -112,7 +112,7 @@ def test_an_encoder_that_learns_at_once_is_not_calibrated(tmp_path: Path) -> Non
 def test_a_teacher_that_is_not_better_is_called_out(tmp_path: Path) -> None:
     recorder = Recorder()
     run = start_run(tmp_path, listeners=(recorder,), training={"epochs": 1})
-    run.teacher = lambda images: torch.full((len(images), 1, 64, 64), -1.0)  # sees nobody anywhere
+    run.teacher = lambda batch: torch.full((len(batch), 1, 64, 64), -1.0)  # sees nobody anywhere
     state = fit(run)
     warned = [event.text for event in recorder.of(Message) if event.level == "warning" and "not better" in event.text]
     record = recorder.of(EpochEnded)[0].record

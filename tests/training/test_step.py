@@ -10,7 +10,7 @@ from tiny_runs import network_without_batch_statistics, same_tensors, start_run
 
 from snowmelt.data import IGNORE_INDEX, Batch
 from snowmelt.training import TrainingRun, TrainState
-from snowmelt.training.loop import enter_stage
+from snowmelt.training.stages import enter_stage
 from snowmelt.training.step import count_effective, train_step
 
 
@@ -69,12 +69,14 @@ def test_micro_batches_with_unequal_valid_pixels_give_the_gradient_of_one_batch(
 def test_a_filler_image_is_no_image_of_the_batch(tmp_path: Path) -> None:
     run = ready(tmp_path)
     batch = make_batch()
-    pixels, images = count_effective(run, batch)
-    assert pixels == (batch.masks != IGNORE_INDEX).sum() and images == 4
+    counts = count_effective(run, batch)
+    assert counts.pixels == counts.taught_pixels == (batch.masks != IGNORE_INDEX).sum()
+    assert counts.images == counts.taught_images == 4
     masks = batch.masks.clone()
     masks[3] = IGNORE_INDEX
-    filler = Batch(batch.images, masks, torch.tensor([0, 1, 2, -4]))
-    assert count_effective(run, filler)[1] == 3
+    for index in (3, -4):
+        filler = Batch(batch.images, masks, torch.tensor([0, 1, 2, index]))
+        assert count_effective(run, filler)[1::2] == (3, 3)
 
 
 def test_the_norm_that_is_clipped_is_that_of_all_that_learns(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_no_moment(tmp_path: Pat
     }
     teacher = run.teacher
     assert teacher is not None
-    run.teacher = lambda images: teacher(images) * float("nan")
+    run.teacher = lambda batch: teacher(batch) * float("nan")
     assert not bool(train_step(run, make_batch(), temperature=2.0).finite)
     assert same_tensors(dict(run.network.named_parameters()), before)
     assert same_tensors(run.optimizer.state_dict()["state"], moments)

@@ -26,9 +26,9 @@ def draw_predictions(
     dataset = EvaluationDataset(source, build_evaluation_transform(config.data.image_size or 256))
     batch = collate([dataset[index] for index in chosen])
     student = _predict_best(session, config, run, batch)
-    teacher = None
-    if run.teacher is not None:
-        teacher = predict_classes(run.teacher(batch.images.to(session.engine.device))).cpu().numpy()
+    teacher, ask = None, run.validation_teacher
+    if ask is not None:
+        teacher = predict_classes(ask(batch.to(session.engine.device))).cpu().numpy()
     predictions = [
         Prediction(
             name=source.name(index),

@@ -49,8 +49,13 @@ class Checkpoints:
     def _best_of_complete_epochs(self) -> Path:
         return self.folder / "best.complete.safetensors"
 
-    def save_last(self, state: TrainState, network: nn.Module, optimizer: Optimizer) -> None:
-        """Everything needed to go on, and the weights alone as ``last.safetensors``."""
+    def save_last(
+        self, state: TrainState, network: nn.Module, optimizer: Optimizer, projections: nn.Module | None = None
+    ) -> None:
+        """Everything needed to go on, and the network's weights alone as ``last.safetensors``.
+
+        ``projections`` of feature matching learn with the network but are no part of it.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         content = {
@@ -59,6 +64,7 @@ class Checkpoints:
             "state": state.to_dict(),
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "projections": None if projections is None else projections.state_dict(),
         }
         torch.save(content, buffer)
         save_weights(self.folder / "last.safetensors", network, self._describe(state))
@@ -75,8 +81,10 @@ class Checkpoints:
             os.replace(self.best, self._best_of_complete_epochs)
         save_weights(self.best, network, self._describe(state))
 
-    def load_last(self, network: nn.Module, optimizer: Optimizer) -> TrainState | None:
-        """Put network and optimizer where the last checkpoint left them; ``None`` when there is none.
+    def load_last(
+        self, network: nn.Module, optimizer: Optimizer, projections: nn.Module | None = None
+    ) -> TrainState | None:
+        """Put network, optimizer and projections where the last checkpoint left them; ``None`` when there is none.
 
         Raises:
             SnowmeltError: the file is damaged, or belongs to a run with other settings (each is named).
@@ -95,7 +103,15 @@ class Checkpoints:
                 f"{self.last}: cannot go on with other settings: {'; '.join(different)}; "
                 "use the same settings, or start anew with --overwrite or --run-name"
             )
+        saved_projections = content.get("projections")
+        if (saved_projections is None) != (projections is None):
+            raise SnowmeltError(
+                f"{self.last}: cannot go on with feature matching switched on or off in between; "
+                "use the same settings, or start anew with --overwrite or --run-name"
+            )
         network.load_state_dict(content["network"])
+        if projections is not None and saved_projections is not None:
+            projections.load_state_dict(saved_projections)
         optimizer.load_state_dict(content["optimizer"])
         return TrainState.from_dict(content["state"])
 

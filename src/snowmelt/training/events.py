@@ -55,7 +55,9 @@ class EpochRecord:
     """All that is logged of an epoch. Everything but ``timing`` is what a run with this seed always gives.
 
     ``iou`` by class and ``miou`` are fractions; NaN marks a class that is in neither truth nor prediction.
-    ``agreement`` is the share of valid pixels where student and teacher predict the same class.
+    ``agreement`` is the share of valid pixels where student and teacher predict the same class. ``alpha`` is the share
+    of distillation that the epoch was trained with, after schedule and fade, ``None`` without a teacher; ``weights``
+    are the scheduled ones.
     """
 
     epoch: int
@@ -73,6 +75,8 @@ class EpochRecord:
     skipped_steps: int  # steps without an update because loss or gradient was not finite
     best: bool
     timing: Mapping[str, float] = field(default_factory=dict)  # seconds, images_per_second, peak_memory_mb, ...
+    alpha: float | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

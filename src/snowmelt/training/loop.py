@@ -10,13 +10,13 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.training.events import EpochEnded, RunEnded
 from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
-from snowmelt.training.scoring import Scorer
+from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
 from snowmelt.training.step import StepOutcome, train_step
 from snowmelt.training.tally import Tally
-from snowmelt.training.telling import announce_start, announce_step, compare_with_teacher, make_record
+from snowmelt.training.telling import announce_fade, announce_start, announce_step, compare_with_teacher, make_record
 
 
 def fit(run: TrainingRun) -> TrainState:
@@ -26,13 +26,14 @@ def fit(run: TrainingRun) -> TrainState:
         SnowmeltError: a checkpoint that does not fit, or losses that stay not finite.
     """
     # The optimizer's moments are loaded to where the parameters are, so the network moves first.
-    run.network.to(run.engine.device)
-    state = run.checkpoints.load_last(run.network, run.optimizer) or TrainState()
+    run.learner.to(run.engine.device)
+    projections = None if run.features is None else run.features.projections
+    state = run.checkpoints.load_last(run.network, run.optimizer, projections) or TrainState()
     if run.engine.rank == 0 and state.step > 0:
         run.checkpoints.take_back_best()
     run.engine.barrier()
     run.stepper = run.engine.set_up(run.optimizer)
-    scorer = Scorer(run.engine, run.val_batches, run.classes, run.normalise, run.objective, run.teacher)
+    scorer = make_scorer(run)
     announce_start(run, state)
     if state.step == 0:
         calibrate(run)
@@ -56,13 +57,13 @@ def fit(run: TrainingRun) -> TrainState:
 
 def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
     """The remaining steps of the current epoch, or as many as the run still has."""
-    temperature = run.schedules.temperature_at(state.epoch)
+    temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
     tally = Tally(run.engine, state)
     run.sampler.set_position(state.epoch, state.step_in_epoch)
     for batch in run.train_batches:
         rates = set_learning_rates(run, state)
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
-        outcome = train_step(run, batch, temperature)
+        outcome = train_step(run, batch, temperature, weights)
         tally.add(outcome.terms, outcome.finite)
         state.step += 1
         state.step_in_epoch += 1
@@ -86,6 +87,19 @@ def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
     for group in run.optimizer.param_groups:
         group["lr"] = rates[group["name"]]
     return rates
+
+
+def make_scorer(run: TrainingRun) -> Scorer:
+    """Scores the run's network on its validation images."""
+    return Scorer(
+        run.engine,
+        run.val_batches,
+        run.classes,
+        run.normalise,
+        run.objective,
+        run.validation_teacher,
+        run.features,
+    )
 
 
 def read_losses(run: TrainingRun, state: TrainState, outcome: StepOutcome, tally: Tally) -> dict[str, float] | None:
@@ -113,7 +127,7 @@ def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter,
     meter.stop_training()
     if not complete:
         save_last(run, state)  # before the score: the uninterrupted run does not score here
-    score = scorer.score(run.network, run.schedules.temperature_at(state.epoch))
+    score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
     best = score.miou > state.best_miou
     if best:
         state.best_miou, state.best_epoch = score.miou, state.epoch
@@ -123,14 +137,26 @@ def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter,
     # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
     # are about to come again. The other way round a row would be lost.
     if complete:
+        begin_fade(run, state, score)
         state.next_epoch()
         save_last(run, state)
+
+
+def begin_fade(run: TrainingRun, state: TrainState, score: Score) -> None:
+    """Let distillation fade from the next epoch on if this one is the first in which the student passed its teacher.
+
+    Every process has the same scores, so all of them decide alike.
+    """
+    if run.options.fade.begins(score.miou, score.teacher_miou, state.fade_from):
+        state.fade_from = state.epoch
+        announce_fade(run, state, score)
 
 
 def save_last(run: TrainingRun, state: TrainState) -> None:
     """The checkpoint to go on from; one process writes, the others wait for it."""
     if run.engine.rank == 0:
-        run.checkpoints.save_last(state, run.network, run.optimizer)
+        projections = None if run.features is None else run.features.projections
+        run.checkpoints.save_last(state, run.network, run.optimizer, projections)
     run.engine.barrier()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from snowmelt.training.reactions import DistillationFade
 
 
 @dataclass(frozen=True)
@@ -18,4 +20,5 @@ class LoopOptions:
     max_skipped: int = 20
     patience: int | None = None  # epochs without a better score after which the run ends; None: never
     seed: int = 0
+    fade: DistillationFade = field(default_factory=DistillationFade)
     calibration_batches: int = 0  # batches that give a random, frozen encoder its norm statistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,17 +12,18 @@ from torch.optim import Optimizer
 from snowmelt.data import Batch, StepSampler
 from snowmelt.losses import Objective
 from snowmelt.models import Thaw
-from snowmelt.schedules import Schedules
+from snowmelt.schedules import ALPHA, Schedules
 from snowmelt.training.checkpoints import Checkpoints
 from snowmelt.training.engine import Engine
 from snowmelt.training.events import Announcer
+from snowmelt.training.features import FeatureMatching
 from snowmelt.training.options import LoopOptions
+from snowmelt.training.state import TrainState
 
+Teaching: TypeAlias = Callable[[Batch], Tensor]
+"""A batch on the device -> the teacher's logits (B, C, N, N) about it, float32 and without a graph.
 
-class TeacherFunction(Protocol):
-    """Images (B, 3, H, W) uint8 -> logits (B, C, H, W) without a graph; normalises by itself."""
-
-    def __call__(self, images: Tensor) -> Tensor: ...
+It gets the whole batch because it may look at the images, or at what was stored about them."""
 
 
 @dataclass
@@ -34,6 +35,8 @@ class TrainingRun:
         optimizer: over all parameter groups from the first step to the last; ``stepper`` is the same one behind
             the engine's loss scaling.
         normalise: uint8 images -> the student's input.
+        teacher: teaches in training; ``examiner`` in validation, which is the same one where there is none.
+        features: feature matching, whose projections are in the optimizer's decoder group.
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
     """
@@ -43,7 +46,7 @@ class TrainingRun:
     network: nn.Module
     thaw: Thaw
     normalise: Callable[[Tensor], Tensor]
-    teacher: TeacherFunction | None
+    teacher: Teaching | None
     objective: Objective
     schedules: Schedules
     optimizer: Optimizer
@@ -54,10 +57,34 @@ class TrainingRun:
     options: LoopOptions
     checkpoints: Checkpoints
     announcer: Announcer = field(default_factory=Announcer)
+    examiner: Teaching | None = None
+    features: FeatureMatching | None = None
     calibrate: Callable[[Iterable[Tensor]], object] | None = None
     notices: tuple[str, ...] = ()
     module: nn.Module | None = None
     stepper: Optimizer | None = None
+
+    @property
+    def learner(self) -> nn.Module:
+        """What is wrapped for training steps: the network, with the projections of feature matching where it has any.
+
+        Its forward pass gives logits, with feature matching logits and the projected maps."""
+        return self.network if self.features is None else self.features.module
+
+    @property
+    def validation_teacher(self) -> Teaching | None:
+        """Who is asked about validation images; ``None`` for a run without a teacher."""
+        return self.teacher if self.teacher is None or self.examiner is None else self.examiner
+
+    def weights_at(self, state: TrainState) -> dict[str, float]:
+        """The objective's weights in the state's epoch: those that follow a schedule, and with a teacher alpha.
+
+        alpha is the scheduled or the constant one, times what a fade leaves of it."""
+        weights = self.schedules.weights_at(state.epoch)
+        if self.teacher is not None:
+            alpha = weights.get(ALPHA, self.objective.alpha)
+            weights[ALPHA] = alpha * self.options.fade.factor(state.epoch, state.fade_from)
+        return weights
 
     @property
     def last_step(self) -> int:

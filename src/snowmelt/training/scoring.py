@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from snowmelt.data import IGNORE_INDEX, Batch
 from snowmelt.evaluation import ConfusionMatrix, predict_classes
 from snowmelt.losses import Objective
+from snowmelt.training.counting import Counts, count, labels_of
 from snowmelt.training.engine import Engine
+from snowmelt.training.features import FeatureMatching
 
-MEMORY_LIMIT = 1 << 30  # bytes of teacher logits kept between two scorings
+MEMORY_LIMIT = 1 << 30  # bytes of teacher answers kept between two scorings
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,25 @@ class Score:
 
 @dataclass
 class TeacherMemory:
-    """The teacher's logits on a set that is scored again and again, in the order of its batches.
+    """The teacher's answers on a set that is scored again and again, in the order of its batches.
 
-    The teacher does not change, so its forward pass is paid once; past the limit it is paid every time.
+    An answer is the logits, and the feature maps that are matched. The teacher does not change, so its forward pass
+    is paid once; past the limit it is paid every time.
     """
 
-    logits: list[Tensor] = field(default_factory=list)
+    answers: list[tuple[Tensor, ...]] = field(default_factory=list)
     size: int = 0
     miou: float | None = None  # the teacher's own score, once it is known
 
-    def recall(self, position: int, compute: Callable[[], Tensor]) -> Tensor:
-        """Logits of batch ``position``, computed when they are not there yet."""
-        if position < len(self.logits):
-            return self.logits[position]
-        logits = compute().float()
-        self.size += logits.numel() * 4
-        if position == len(self.logits) and self.size <= MEMORY_LIMIT:
-            self.logits.append(logits.cpu())
-        return logits
+    def recall(self, position: int, compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The answer about batch ``position``, computed when it is not there yet."""
+        if position < len(self.answers):
+            return self.answers[position]
+        answer = tuple(part.float() for part in compute())
+        self.size += sum(part.numel() * 4 for part in answer)
+        if position == len(self.answers) and self.size <= MEMORY_LIMIT:
+            self.answers.append(tuple(part.cpu() for part in answer))
+        return answer
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Scorer:
 
     Args:
         normalise: uint8 images -> the network's input.
-        teacher: images -> logits; its score and the agreement with it are part of the result.
+        teacher: batch -> logits; its score and the agreement with it are part of the result.
+        features: where feature matching is part of the objective; the teacher is then the network that it reads.
     """
 
     engine: Engine
@@ -66,55 +70,74 @@ class Scorer:
     classes: tuple[str, ...]
     normalise: Callable[[Tensor], Tensor]
     objective: Objective
-    teacher: Callable[[Tensor], Tensor] | None = None
+    teacher: Callable[[Batch], Tensor] | None = None
+    features: FeatureMatching | None = None
     memory: TeacherMemory = field(default_factory=TeacherMemory)
 
-    def score(self, network: nn.Module, temperature: float | None = None) -> Score:
-        """Score ``network`` in eval mode; its former mode is restored."""
+    def score(
+        self, network: nn.Module, temperature: float | None = None, weights: Mapping[str, float] | None = None
+    ) -> Score:
+        """Score ``network`` in eval mode; its former mode is restored.
+
+        ``weights`` replace weights of the objective. Unlabelled pixels count in distillation terms alone.
+        """
         self.engine.share_buffers(network)
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad():
-                return self._score(network, 1.0 if temperature is None else temperature)
+                return self._score(network, 1.0 if temperature is None else temperature, weights)
         finally:
             network.train(was_training)
 
-    def _score(self, network: nn.Module, temperature: float) -> Score:
-        device = self.engine.device
+    def _score(self, network: nn.Module, temperature: float, weights: Mapping[str, float] | None) -> Score:
         student = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
         teacher = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
         sums = dict.fromkeys(self.objective.term_names(self.teacher is not None), 0.0)
-        counts = {"pixels": 0, "images": 0, "agreed": 0}
+        counts = dict.fromkeys((*Counts._fields, "agreed"), 0)
         for position, host_batch in enumerate(self.batches):
-            batch = host_batch.to(device)
-            masks = batch.masks.long()
+            batch = host_batch.to(self.engine.device)
             with self._autocast():
                 logits = network(self.normalise(batch.images)).float()
-            teacher_logits = self._teach(position, batch)
-            terms = self.objective(logits, teacher_logits, masks, temperature, pixels=1, images=1)
+                projected = () if self.features is None else self.features.project()
+            answer = self._teach(position, batch)
+            teacher_logits, features = (answer[0], answer[1:]) if answer else (None, ())
+            terms = self.objective(
+                logits,
+                teacher_logits,
+                batch.masks.long(),
+                temperature,
+                weights=weights,
+                features=list(zip(projected, features, strict=True)),
+                **dict.fromkeys(Counts._fields, 1),
+            )
             for name, value in terms.items():
                 sums[name] += value.item()
-            valid = masks != IGNORE_INDEX
-            predicted = predict_classes(logits)
-            student.update(predicted.cpu(), batch.masks.cpu())
-            counts["pixels"] += int(valid.sum())
-            counts["images"] += len(batch)
+            for name, number in count(batch)._asdict().items():
+                counts[name] += int(number)
+            labels, predicted = labels_of(batch), predict_classes(logits)
+            student.update(predicted.cpu(), labels.cpu())
             if teacher_logits is not None:
                 taught = predict_classes(teacher_logits)
-                teacher.update(taught.cpu(), batch.masks.cpu())
-                counts["agreed"] += int(((predicted == taught) & valid).sum())
+                teacher.update(taught.cpu(), labels.cpu())
+                counts["agreed"] += int(((predicted == taught) & (labels != IGNORE_INDEX)).sum())
         self._reduce(student, teacher, sums, counts)
-        return self._result(student, teacher, sums, counts)
+        return self._result(student, teacher, sums, counts, weights)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return self.engine.autocast()
 
-    def _teach(self, position: int, batch: Batch) -> Tensor | None:
+    def _teach(self, position: int, batch: Batch) -> tuple[Tensor, ...]:
+        """The teacher's logits and features about ``batch``, or nothing without a teacher."""
         if self.teacher is None:
-            return None
-        teacher = self.teacher
-        return self.memory.recall(position, lambda: teacher(batch.images)).to(self.engine.device)
+            return ()
+        teacher, features = self.teacher, self.features
+
+        def ask() -> tuple[Tensor, ...]:
+            logits = teacher(batch)
+            return (logits,) if features is None else (logits, *features.read_teacher())
+
+        return tuple(part.to(self.engine.device) for part in self.memory.recall(position, ask))
 
     def _reduce(
         self, student: ConfusionMatrix, teacher: ConfusionMatrix, sums: dict[str, float], counts: dict[str, int]
@@ -131,14 +154,20 @@ class Scorer:
             values.update(zip(values, map(kind, reduced), strict=True))  # type: ignore[arg-type]
 
     def _result(
-        self, student: ConfusionMatrix, teacher: ConfusionMatrix, sums: dict[str, float], counts: dict[str, int]
+        self,
+        student: ConfusionMatrix,
+        teacher: ConfusionMatrix,
+        sums: dict[str, float],
+        counts: dict[str, int],
+        weights: Mapping[str, float] | None,
     ) -> Score:
-        terms = self.objective.average(sums, max(counts["pixels"], 1), max(counts["images"], 1))
+        agreed = counts.pop("agreed")
+        terms = self.objective.average(sums, **counts, weights=weights)
         miou, iou = student.mean_iou(), self._by_class(student)
         if self.teacher is None:
             return Score(miou, iou, terms)
-        agreement = counts["agreed"] / max(counts["pixels"], 1)
         self.memory.miou = teacher.mean_iou()
+        agreement = agreed / max(counts["pixels"], 1)
         return Score(miou, iou, terms, teacher.mean_iou(), self._by_class(teacher), agreement)
 
     def _by_class(self, confusion: ConfusionMatrix) -> dict[str, float]:

@@ -48,7 +48,7 @@ def enter_stage(run: TrainingRun, state: TrainState) -> None:
     thawed = run.schedules.thawed_at(state.epoch)
     if run.module is None or thawed != run.thaw.thawed:
         run.thaw.to(thawed)
-        run.module = run.engine.wrap(run.network, before=run.module)
+        run.module = run.engine.wrap(run.learner, before=run.module)
         run.announcer.tell(
             StageStarted(
                 epoch=state.epoch,
@@ -57,4 +57,4 @@ def enter_stage(run: TrainingRun, state: TrainState) -> None:
                 trainable_parameters=run.thaw.trainable_count(),
             )
         )
-    run.network.train()
+    run.learner.train()

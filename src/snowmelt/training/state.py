@@ -22,6 +22,7 @@ class TrainState:
         sums: loss terms summed over the steps of the current epoch, one value per process.
         skipped: steps of the current epoch without an update, since loss or gradient was not finite.
         skipped_in_a_row: such steps in a row, up to now.
+        fade_from: the epoch in which the student passed its teacher and distillation began to fade.
     """
 
     step: int = 0
@@ -32,6 +33,7 @@ class TrainState:
     sums: dict[str, list[float]] = field(default_factory=dict)
     skipped: int = 0
     skipped_in_a_row: int = 0
+    fade_from: int | None = None  # with a default, as checkpoints of before there was a fade have none
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from snowmelt.data import IGNORE_INDEX, Batch
+from snowmelt.data import Batch
+from snowmelt.training.counting import Counts, count
 from snowmelt.training.run import TrainingRun
 
 
@@ -20,22 +21,25 @@ class StepOutcome:
     finite: Tensor  # () bool, on the device
 
 
-def train_step(run: TrainingRun, batch: Batch, temperature: float | None) -> StepOutcome:
+def train_step(
+    run: TrainingRun, batch: Batch, temperature: float | None, weights: Mapping[str, float] | None = None
+) -> StepOutcome:
     """Learn from this process's share of one effective batch.
 
-    Every term is divided by the valid pixels (Dice: by the images) of the whole effective batch, over all
-    micro-batches and processes, so that how the batch is cut does not change the gradient.
+    Every term is divided by the pixels or images of the whole effective batch that it counts, over all micro-batches
+    and processes, so that how the batch is cut does not change the gradient. ``weights`` are the objective's in this
+    step; its own where they name none.
     """
     assert run.module is not None and run.stepper is not None, "enter_stage comes before the first step"
     engine, size = run.engine, run.options.batch_size
     batch = batch.to(engine.device, non_blocking=True)
-    pixels, images = count_effective(run, batch)
+    counts = count_effective(run, batch)
     sums: dict[str, Tensor] = {}
     for start in range(0, len(batch), size):
         micro = batch[start : start + size]
         more_to_come = start + size < len(batch)
         with engine.fabric.no_backward_sync(run.module, enabled=more_to_come):  # type: ignore[arg-type]
-            terms = forward(run, micro, temperature, pixels, images)
+            terms = forward(run, micro, temperature, counts, weights)
             # The synchroniser averages over processes; the divisor already counts all of them.
             engine.fabric.backward(terms["total"] * engine.world_size)
         for name, value in terms.items():
@@ -44,28 +48,29 @@ def train_step(run: TrainingRun, batch: Batch, temperature: float | None) -> Ste
     return StepOutcome(sums, finite)
 
 
-def count_effective(run: TrainingRun, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Valid pixels and images of the whole effective batch. A filler (negative index) is no image."""
-    valid = (batch.masks != IGNORE_INDEX).sum()
-    images = (batch.indices >= 0).sum()
-    counts = run.engine.sum_over_processes(torch.stack([valid, images]))
-    return counts[0].clamp(min=1), counts[1].clamp(min=1)
+def count_effective(run: TrainingRun, batch: Batch) -> Counts:
+    """What counts in the whole effective batch, all processes together."""
+    counts = run.engine.sum_over_processes(torch.stack(count(batch)))
+    return Counts(*counts.clamp(min=1))
 
 
 def forward(
-    run: TrainingRun, micro: Batch, temperature: float | None, pixels: Tensor, images: Tensor
+    run: TrainingRun, micro: Batch, temperature: float | None, counts: Counts, weights: Mapping[str, float] | None
 ) -> dict[str, Tensor]:
     """Every loss term of one micro-batch."""
     assert run.module is not None
-    logits = run.module(run.normalise(micro.images))
-    teacher_logits = None if run.teacher is None else run.teacher(micro.images)
+    output = run.module(run.normalise(micro.images))
+    logits, projected = output if run.features is not None else (output, ())
+    teacher_logits = None if run.teacher is None else run.teacher(micro)
+    features = [] if run.features is None else list(zip(projected, run.features.read_teacher(), strict=True))
     return run.objective(
         logits,
         teacher_logits,
         micro.masks.long(),
         temperature=1.0 if temperature is None else temperature,
-        pixels=pixels,
-        images=images,
+        weights=weights,
+        features=features,
+        **counts._asdict(),
     )
 
 

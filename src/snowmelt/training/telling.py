@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from snowmelt.schedules import ALPHA
 from snowmelt.training.events import EpochRecord, Message, RunStarted, StepEnded
 from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
@@ -77,13 +78,24 @@ def make_record(
         skipped_steps=state.skipped,
         best=best,
         timing=meter.read(),
+        alpha=None if run.teacher is None else run.weights_at(state)[ALPHA],
+        weights=run.schedules.weights_at(state.epoch),
     )
 
 
+def announce_fade(run: TrainingRun, state: TrainState, score: Score) -> None:
+    """Say once that the student has passed its teacher, and what follows."""
+    text = (
+        f"the student (mIoU {score.miou:.4f}) has passed its teacher ({score.teacher_miou:.4f}) in epoch "
+        f"{state.epoch}: distillation fades out over the next {run.options.fade.epochs} epochs"
+    )
+    run.announcer.tell(Message(text, "warning"))
+
+
 def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
-    """Warn of a teacher that the student has caught up with: it has little left to teach."""
+    """Warn of a teacher that the student has caught up with: it has little left to teach. A fade said so itself."""
     teacher = scorer.memory.miou
-    if teacher is not None and state.best_miou >= teacher:
+    if state.fade_from is None and teacher is not None and state.best_miou >= teacher:
         text = (
             f"the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): distillation "
             "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
