@@ -165,7 +165,7 @@ def test_closed_forms(height: int, width: int, size: int, side: int) -> None:
 
 @given(st.floats(-180, 180), st.integers(4, 40), st.integers(4, 40))
 def test_rotation_turns_about_the_centre(angle: float, height: int, width: int) -> None:
-    """Second implementation: complex numbers (float32, as drawn). Points of the turned picture, turned back, lie where they were."""
+    """Second implementation: complex numbers turn points back, in float32 as drawn."""
     mask = tv_tensors.Mask(torch.zeros((height, width), dtype=torch.uint8))
     _, trace = Rotation((angle, angle), expand=True)(mask, Trace.start(height, width))
     a, b, c, d, e, f = trace.affine

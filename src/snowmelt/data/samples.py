@@ -69,9 +69,11 @@ class Batch:
 class MapStore(Protocol):
     """What a teacher answered about each picture of a source. Must survive pickling, for data-loader workers."""
 
-    size: int
-    """Side in pixels of the square that a map covers. The picture lies at its top left, resized to
-    ``fitted_size(H, W, size)``; the rest is padding."""
+    @property
+    def size(self) -> int:
+        """Side in pixels of the square that a map covers. The picture lies at its top left, resized to
+        ``fitted_size(H, W, size)``; the rest is padding."""
+        ...
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
         """The planes about picture ``index``: shapes and dtypes the same for all, writable memory of their own."""
