@@ -113,6 +113,7 @@ def open_hugging_face(target: str, options: OpenOptions) -> HuggingFaceModel:
     config = _read_config(folder)
     weights, safe = _find_weights(folder)
     with _quiet(transformers):
+        _check_task(config["model_type"], folder)
         preprocessing = read_preprocessing(folder, transformers, options)
         network = _load(folder, transformers, safe, options)
     normalisation = preprocessing.normalisation
@@ -186,11 +187,8 @@ def _find_weights(folder: Path) -> tuple[list[Path], bool]:
 
 
 def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> nn.Module:
-    from transformers.models.auto import modeling_auto
-
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        _check_task(config.model_type, modeling_auto, folder)
         if getattr(config, "use_pretrained_backbone", False):
             config.use_pretrained_backbone = False  # the weights are here; no others need fetching
         with torch.random.fork_rng(devices=[]):  # random weights are drawn first
@@ -205,8 +203,6 @@ def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> 
                 ignore_mismatched_sizes=True,  # to hear which; they are refused below
                 dtype=torch.float32,
             )
-    except SnowmeltError:
-        raise
     except _LOADING_ERRORS as error:
         raise SnowmeltError(f"{folder}: transformers cannot load it: {_one_line(error)}") from error
     misshapen = [
@@ -224,7 +220,9 @@ def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> 
     return network
 
 
-def _check_task(model_type: str, modeling_auto: Any, folder: Path) -> None:
+def _check_task(model_type: str, folder: Path) -> None:
+    from transformers.models.auto import modeling_auto
+
     if model_type in modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES:
         return
     known = ", ".join(modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES)
