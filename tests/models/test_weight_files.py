@@ -93,28 +93,80 @@ def test_a_bad_file_is_refused_in_one_line_that_names_it(kind: str, tmp_path: Pa
 
 
 class Bomb:
+    """What a harmful file could do; here it leaves a file as a sign."""
+
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
     def __reduce__(self):
-        return (os.system, ("exit 1",))
+        return (os.mkdir, (str(self.sign),))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(SnowmeltError, match=r"a\.pth cannot be read as weights") as caught:
+        read_tensors(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_file_that_wants_to_run_code_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
+    path, sign = tmp_path / "a.pth", tmp_path / "sign"
+    torch.save({"state_dict": {"weights": torch.zeros(2)}, "bomb": Bomb(sign)}, path)
+    message = refusal(path)
+    assert not sign.exists()
+    assert "posix.mkdir" in message or "nt.mkdir" in message
+    assert "re-save the state dict alone: torch.save(model.state_dict(), FILE)" in message
+    assert "weights_only" not in message  # PyTorch's advice to load it without protection is not handed on
+    torch.load(path, weights_only=False)
+    assert sign.exists()  # the sign would have been seen
+
+
+def test_a_whole_pickled_model_is_refused_with_the_same_advice(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "a.pth")
+    message = refusal(tmp_path / "a.pth")
+    assert "torch.nn.modules.linear.Linear" in message and "re-save the state dict alone" in message
 
 
 def test_pytorch_files_are_data_only(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
-    torch.save({"weights": torch.zeros(2), "bomb": Bomb()}, path)
-    with pytest.raises(SnowmeltError, match=r"a\.pth cannot be read as weights"):
-        read_tensors(path)
     path.write_bytes(b"no pickle at all")
-    with pytest.raises(SnowmeltError, match=r"a\.pth cannot be read as weights"):
-        read_tensors(path)
-    torch.save([torch.zeros(2)], path)
-    with pytest.raises(SnowmeltError, match="holds no tensors by name"):
-        read_tensors(path)
-    for content in (
-        {"a": torch.ones(2)},
-        {"state_dict": {"a": torch.ones(2)}, "epoch": 3},
-        {"model": {"a": torch.ones(2)}},
-    ):
+    refusal(path)
+    for content in ([torch.zeros(2)], {}, {"epoch": 3}, {3: torch.zeros(2)}, torch.zeros(2)):
         torch.save(content, path)
-        assert list(read_tensors(path)) == ["a"]
+        with pytest.raises(SnowmeltError, match="holds no tensors by name"):
+            read_tensors(path)
+
+
+WEIGHTS = {"a": torch.ones(2), "b.c": torch.zeros(1)}
+OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        WEIGHTS,
+        {**WEIGHTS, "epoch": 3},
+        {"state_dict": WEIGHTS, "epoch": 3, "optimizer_states": [OPTIMIZER], "optimizer": OPTIMIZER},
+        {"model_state_dict": WEIGHTS, "optimizer_state_dict": OPTIMIZER, "loss": torch.tensor(0.5)},
+        {"model": WEIGHTS, "model_ema": {"x": torch.ones(1)}},
+        {"network": WEIGHTS, "rng": {"cpu": torch.zeros(8)}},
+        {"checkpoint": {"state_dict": WEIGHTS}},
+        {"state_dict": {"model": WEIGHTS}},
+        {"model": {"state_dict": WEIGHTS, "name": "unet"}},
+        {"whatever": WEIGHTS, "epoch": 3},
+    ],
+)
+def test_weights_are_found_in_every_nest(content: dict, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "a.ckpt")
+    found = read_tensors(tmp_path / "a.ckpt")
+    assert list(found) == ["a", "b.c"]
+    assert all(torch.equal(found[key], WEIGHTS[key]) for key in WEIGHTS)
+
+
+def test_several_unknown_nests_are_a_question(tmp_path: Path) -> None:
+    torch.save({"large": WEIGHTS, "small": WEIGHTS}, tmp_path / "a.pth")
+    with pytest.raises(SnowmeltError, match=r"a\.pth holds several sets of tensors \(large, small\)"):
+        read_tensors(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("name", ["foreign.safetensors", "foreign.pth"])
