@@ -39,7 +39,7 @@ MANY_CHANNELS = 16
 """Above this many, keeping only the largest classes of each pixel is tried."""
 _TOPS = (4, 8, 16)
 
-_LEAST_TO_LEARN = 1e-6  # of a teacher that answers the same everywhere, so that nothing is divided by 0
+_LEAST_TO_LEARN = 1e-4  # nats; of a teacher that answers the same everywhere, so that no rounding is divided by 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,11 @@ def measure(
     to_learn = [max(_information(tally), _LEAST_TO_LEARN) for tally in whole]
     return [
         _effect(
-            encoding, [float(tally.mean()[0]) for tally in tallies], float(variation.mean()[0]), to_learn, temperatures
+            encoding,
+            [max(0.0, float(tally.mean()[0])) for tally in tallies],
+            float(variation.mean()[0]),
+            to_learn,
+            temperatures,
         )
         for encoding, tallies, variation in zip(encodings, losses, variations, strict=True)
     ]

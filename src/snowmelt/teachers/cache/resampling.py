@@ -34,7 +34,8 @@ def shrink(maps: Tensor, stride: int) -> Tensor:
     if stride == 1:
         return maps
     projection = _projection(maps.shape[-1], stride).to(maps.device)
-    return projection @ maps @ projection.T
+    with torch.autocast(maps.device.type, enabled=False):
+        return projection @ maps @ projection.T
 
 
 @functools.lru_cache(maxsize=16)
@@ -56,8 +57,10 @@ def resample(maps: Tensor, placement: Tensor, size: int) -> Tensor:
     (B, C, size, size).
     """
     shape = [maps.shape[0], maps.shape[1], size, size]
-    grid = F.affine_grid(placement, shape, align_corners=False)
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # affine_grid is a matrix product, and in bfloat16 its positions would be off by half a pixel and more.
+    with torch.autocast(maps.device.type, enabled=False):
+        grid = F.affine_grid(placement, shape, align_corners=False)
+        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def enlarge(maps: Tensor, size: int) -> Tensor:
