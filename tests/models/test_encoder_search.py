@@ -31,10 +31,9 @@ def test_smps_own_encoders_are_told_apart() -> None:
         assert find_encoders(encoder_shapes(name), 5).fits == (name,)
 
 
-@pytest.mark.parametrize("depth", [3, 4])
-def test_a_shallower_encoder_fits_at_its_own_depth_alone(depth: int) -> None:
-    shapes = encoder_shapes("tu-regnety_002", depth)
-    assert find_encoders(shapes, depth).fits == ("tu-regnety_002",)
+def test_a_shallower_encoder_fits_at_its_own_depth_alone() -> None:
+    shapes = encoder_shapes("tu-convnext_atto", 3)
+    assert find_encoders(shapes, 3).fits == ("tu-convnext_atto",)
     assert find_encoders(shapes, 5).fits == ()
 
 
@@ -87,12 +86,12 @@ def test_other_threads_build_what_they_like_and_the_hook_goes() -> None:
         except _DoesNotFit as error:
             failed.append(error)
 
-    with _watch_weights({(1, 1)}):
+    with _watch_weights([(1, 1), (1, 1)]):
         thread = threading.Thread(target=build)
         thread.start()
         thread.join()
     assert not failed
-    with pytest.raises(_DoesNotFit), _watch_weights({(1, 1)}) as counts:
+    with pytest.raises(_DoesNotFit), _watch_weights([(1, 1), (1, 1)]) as counts:
         nn.Linear(1, 1)
         for _ in range(9):
             nn.Linear(5, 7)

@@ -79,6 +79,11 @@ def test_depth_and_widths_come_back(architecture: str, depth: int, channels: Any
     assert {key: value.shape for key, value in rebuilt.items()} == {key: value.shape for key, value in state.items()}
 
 
+def test_a_shallow_encoder_whose_deeper_stages_were_cut_off_is_found() -> None:
+    found = identify_network(state_of("unet", "tu-resnet18", encoder_depth=3))
+    assert (found.encoder, found.depth) == ("tu-resnet18", 3)
+
+
 def test_what_it_finds_is_written_as_weights_files_write_it() -> None:
     found = identify_network(state_of("unet", "resnet18", encoder_depth=3, decoder_channels=(8, 8, 4)))
     assert found.describe() == {

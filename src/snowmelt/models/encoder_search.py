@@ -20,7 +20,7 @@ from snowmelt.errors import SnowmeltError
 Shapes = Mapping[str, tuple[int, ...]]
 
 _STRANGE_AT_MOST = 4
-"""A timm model is built with its classifier, which a file of an encoder lacks; more strange shapes end the attempt."""
+"""Weights of shapes that the file lacks, before a candidate has as many weights of known shapes as the file."""
 _NAMED_CLOSEST = 3
 
 # Hints: where the file has such a key, the models of these timm modules are tried before all others.
@@ -56,7 +56,9 @@ def find_encoders(shapes: Shapes, depth: int) -> EncoderSearch:
     Order: smp's own in smp's order, then ``tu-`` ones with the shortest name first, which puts ``efficientnet_b0``
     before ``tf_efficientnet_b0`` and ``resnet18`` before ``resnetblur18``.
 
-    A candidate is given up at its fifth weight of a shape that the file lacks, so that hundreds take a few seconds.
+    A candidate is given up at its fifth weight of a shape that the file lacks, so that hundreds take a few seconds;
+    but not once it has all that the file has, because timm builds the deeper stages and the classifier before it
+    throws them away.
     """
     fits: list[str] = []
     progress: dict[str, int] = {}
@@ -102,8 +104,7 @@ def _tu_names(models: Sequence[str]) -> list[str]:
 
 def _build_while_known(name: str, depth: int, shapes: Shapes) -> tuple[nn.Module | None, int]:
     """The encoder, or None if it was given up or cannot be built; and how many of its weights have known shapes."""
-    known = set(shapes.values())
-    with _watch_weights(known) as counts:
+    with _watch_weights([shape for shape in shapes.values() if len(shape) > 1]) as counts:
         try:
             encoder = build_without_memory(lambda: smp.encoders.get_encoder(name, depth=depth, weights=None))
         except _DoesNotFit:
@@ -114,8 +115,9 @@ def _build_while_known(name: str, depth: int, shapes: Shapes) -> tuple[nn.Module
 
 
 @contextmanager
-def _watch_weights(known: set[tuple[int, ...]]) -> Iterator[dict[str, int]]:
-    """Raises _DoesNotFit in this thread as soon as too many new weights have shapes that are not known."""
+def _watch_weights(weights: Sequence[tuple[int, ...]]) -> Iterator[dict[str, int]]:
+    """Raises _DoesNotFit in this thread as soon as too many new weights have shapes that none of ``weights`` has."""
+    known = set(weights)
     counts = {"known": 0, "strange": 0}
     thread = threading.get_ident()  # the hook is called for modules of all threads
 
@@ -124,7 +126,7 @@ def _watch_weights(known: set[tuple[int, ...]]) -> Iterator[dict[str, int]]:
             return
         what = "known" if tuple(parameter.shape) in known else "strange"
         counts[what] += 1
-        if counts["strange"] > _STRANGE_AT_MOST:
+        if counts["strange"] > _STRANGE_AT_MOST and counts["known"] < len(weights):
             raise _DoesNotFit
 
     handle = register_module_parameter_registration_hook(check)

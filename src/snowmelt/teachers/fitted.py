@@ -35,10 +35,11 @@ class FittedTeacher:
         mapping: ClassMapping | None = None,
     ) -> None:
         if size is not None and size < 1:
-            raise SnowmeltError(f"teacher.size: {size} pixels; it must be at least 1")
+            raise SnowmeltError(f"teacher.image_size: {size} pixels; it must be at least 1")
         if size is not None and model.size is not None and model.size != (size, size):
             raise SnowmeltError(
-                f"teacher.size: {model.describe()} takes pictures of {_text(model.size)} only, not {size}; leave it out"
+                f"teacher.image_size: {model.describe()} takes pictures of {_text(model.size)} only, not {size}; "
+                "leave it out"
             )
         if mapping is not None and mapping.channels != channels:
             raise SnowmeltError(f"the class mapping gives {mapping.channels} channels, but the student has {channels}")
