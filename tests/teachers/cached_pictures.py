@@ -32,15 +32,16 @@ class Pictures:
 
     classes = ("background", "thing")
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: Sequence[int], scale: int = 1) -> None:
         self.seeds = list(seeds)
+        self.scale = scale
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def image(self, index: int) -> np.ndarray:
         seed = self.seeds[index]
-        height, width = SHAPES[seed % len(SHAPES)]
+        height, width = (side * self.scale for side in SHAPES[seed % len(SHAPES)])
         ramp = smooth_logits(3, 64, seed, 60.0)
         small = F.interpolate(ramp[None], size=(height, width), mode="bilinear", align_corners=False)[0]
         return (small + 128).clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,9 +205,11 @@ def test_two_writers_see_each_other_after_a_refresh(cache: TeacherCache, tmp_pat
         assert all(stored(each, number) == row(number).tobytes() for number in range(8))
 
 
-def write_and_read(root: Path, seen: view.StoredMapView, first: int) -> None:
-    """In a process of its own: read everything over and over while shards appear."""
+def write_and_read(root: Path, seen: view.StoredMapView, first: int, begun: Any = None) -> None:
+    """Read everything over and over while shards appear; ``begun`` is set once this process is under way."""
     mine = open_cache(root, DIGEST, ENCODING)
+    if begun is not None:
+        begun.set()
     for number in range(first, first + 20):
         add(mine, number)
         content = b"".join(plane.tobytes() for plane in seen.read(number % 5))
@@ -218,12 +221,13 @@ def test_processes_read_and_write_at_once(cache: TeacherCache, tmp_path: Path) -
     seen = cache.view(digests(0, 1, 2, 3, 4))
     seen.read(0)  # an open mapping must not travel
     start = multiprocessing.get_context("spawn")
-    processes = [start.Process(target=write_and_read, args=(tmp_path, seen, first)) for first in (100, 110)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    begun = start.Event()
+    process = start.Process(target=write_and_read, args=(tmp_path, seen, 100, begun))
+    process.start()
+    assert begun.wait(120)
+    write_and_read(tmp_path, seen, 110)
+    process.join(120)
+    assert process.exitcode == 0
     lines: list[str] = []
     after = reopened(tmp_path, lines)
     assert lines == [] and len(after) == 5 + 30
