@@ -27,6 +27,7 @@ FREE = [
     ("output", "elsewhere"),
     ("data.workers", 3),
     ("student.weights", "auto"),
+    ("teacher.cache_folder", "elsewhere"),
     ("training.max_steps", 5),
     ("training.device", "auto"),
     ("training.threads", 2),

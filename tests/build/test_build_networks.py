@@ -11,8 +11,8 @@ import torch
 from tiny_experiments import ENCODER
 from torch import Tensor
 
-from snowmelt.build import load_network, make_engine, make_input, make_network, make_teacher
-from snowmelt.config import ExperimentConfig, NetworkConfig
+from snowmelt.build import load_network, make_input, make_network
+from snowmelt.config import NetworkConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import Normalisation, save_weights
 
@@ -109,15 +109,3 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
     assert "there is no weight file" in refusal(path)
     path.write_bytes(b"these are no weights")
     refusal(path)
-
-
-def test_a_teacher_is_loaded_asleep_and_says_where_it_comes_from(write: Write) -> None:
-    path = write(SMALL)
-    config = ExperimentConfig(training={"device": "cpu", "precision": "32"})
-    teacher = make_teacher(config, path, TWO, make_engine(config))
-    assert teacher.describe() == f"unet with {ENCODER} ({path})"
-    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
-    built = load_network(path, SMALL, TWO)
-    with torch.no_grad():
-        expected = built.network.eval()(make_input(built.normalisation)(images))
-    assert torch.equal(teacher(images), expected)

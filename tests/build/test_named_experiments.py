@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from snowmelt.build import make_network, make_plan_of, make_run, open_data, settle, teacher_experiment
+from snowmelt.build import BuiltTeaching, make_network, make_plan_of, make_run, open_data, settle, teacher_experiment
 from snowmelt.config import ExperimentConfig, NetworkConfig, with_values
 from snowmelt.config_manager import ConfigManager
-from snowmelt.teachers import NetworkTeacher
+from snowmelt.teachers import LiveTeaching, NetworkTeacher
 from snowmelt.training import Announcer, Engine, EpochRecord, Event, Listener, fit
 from snowmelt.training.events import EpochEnded
 
@@ -63,9 +63,12 @@ def test_each_is_built_and_steps_once(
     config: ExperimentConfig = with_values(ConfigManager.get_config(name), {**SMALL, "output": str(tmp_path)})
     splits = open_data(config)
     settled, _ = settle(config, len(splits.train))
-    teacher = make_untaught_teacher(settled.teacher.network) if settled.distills else None
+    teaching = None
+    if settled.distills:
+        live = LiveTeaching(make_untaught_teacher(settled.teacher.network))
+        teaching = BuiltTeaching(live, live, "untaught")
     seen = Records()
-    run = make_run(settled, splits, engine, tmp_path, teacher=teacher, announcer=Announcer([seen]))
+    run = make_run(settled, splits, engine, tmp_path, teaching=teaching, announcer=Announcer([seen]))
     before = {key: value.detach().clone() for key, value in run.network.named_parameters()}
 
     state = fit(run)

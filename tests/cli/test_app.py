@@ -27,6 +27,10 @@ PROMISED = {
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
         *("--seed", "--set"),
     },
+    "cache": {
+        *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
+        *("--seed", "--set"),
+    },
     "plan": {"--epochs", "--data", "--json", "--csv", "--set"},
     "configs": set(),
     "demo": set(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,13 +12,18 @@ import torch
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import (
     EvaluationDataset,
+    JoinedSource,
+    MapStore,
     Source,
     Splits,
     SubsetSource,
+    UnlabelledSource,
     build_evaluation_transform,
     evaluation_loader,
     open_splits,
+    overlap,
 )
+from snowmelt.errors import SnowmeltError
 from snowmelt.models import choose_weights
 from snowmelt.training import Engine
 
@@ -47,6 +53,40 @@ def open_data(config: ExperimentConfig) -> Splits:
         return splits
     order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(data.seed)).tolist()
     return replace(splits, train=SubsetSource(splits.train, order[: data.limit]))
+
+
+def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, list[str]]:
+    """The splits with the pictures of ``data.unlabelled`` behind the labelled ones, and what to say about it.
+
+    Pictures that are also labelled, validation or test images are left out, whatever they are called: a score on
+    images that were distilled on would flatter the run.
+
+    Raises:
+        SnowmeltError: no such folder, or nothing left in it.
+    """
+    folder = config.data.unlabelled
+    if folder is None:
+        return splits, []
+    pictures = UnlabelledSource(Path(folder).expanduser(), splits.classes)
+    left_out: set[str] = set()
+    notes = []
+    for what, source in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
+        same = set() if source is None else set(overlap(pictures, source)) - left_out
+        left_out |= same
+        if same:
+            notes.append(f"{len(same)} of the unlabelled images are {what} images too and are left out")
+    kept = [index for index in range(len(pictures)) if pictures.name(index) not in left_out]
+    if not kept:
+        raise SnowmeltError(f"data.unlabelled: {folder}: every picture in it is a training, validation or test image")
+    unlabelled = SubsetSource(pictures, kept) if left_out else pictures
+    notes.append(f"{len(kept)} unlabelled images join the {len(splits.train)} labelled ones")
+    return replace(splits, train=JoinedSource(splits.train, unlabelled)), notes
+
+
+def labelled_only(splits: Splits) -> Splits:
+    """The splits without unlabelled pictures: what a teacher is trained on, and what a plain run would be."""
+    train = splits.train
+    return replace(splits, train=train.sources[0]) if isinstance(train, JoinedSource) else splits
 
 
 def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, list[str]]:
@@ -117,11 +157,13 @@ def worker_count(config: ExperimentConfig) -> int:
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
-def make_evaluation_batches(config: ExperimentConfig, source: Source, engine: Engine) -> Any:
-    """Batches of a whole set in order, without augmentation."""
+def make_evaluation_batches(
+    config: ExperimentConfig, source: Source, engine: Engine, maps: MapStore | None = None
+) -> Any:
+    """Batches of a whole set in order, without augmentation; with what a teacher has stored about each image."""
     size = config.data.image_size or FILES_SIZE
     return evaluation_loader(
-        EvaluationDataset(source, build_evaluation_transform(size)),
+        EvaluationDataset(source, build_evaluation_transform(size), maps),
         batch_size=max(8, config.training.batch_size),
         workers=worker_count(config),
         rank=engine.rank,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from snowmelt.config import ExperimentConfig
+from snowmelt.config import DistillationConfig, ExperimentConfig
 from snowmelt.data import Splits
 
 # What may differ when a run goes on: where and how it is computed, not what it computes.
@@ -16,6 +16,7 @@ FREE_ON_RESUME = (
     "description",
     "output",
     "data.workers",
+    "teacher.cache_folder",
     "student.weights",  # the checkpoint has taken their place
     "training.max_steps",
     "training.device",
@@ -25,12 +26,16 @@ FREE_ON_RESUME = (
     "training.compile",
 )
 
+OF_TASK = ("enabled", "weight_schedules")  # settings of distillation that a plain run has a use for
+
 
 def identity_of(config: ExperimentConfig) -> dict[str, Any]:
     """What decides a run's result, by dotted path of each setting."""
     flat = flatten(config.model_dump(mode="json"))
     if not config.distills:
-        flat = {key: value for key, value in flat.items() if not key.startswith(("teacher.", "temperature."))}
+        # What only a teacher gives a meaning does not tell one plain run from another.
+        idle = tuple(f"distillation.{name}" for name in DistillationConfig.model_fields if name not in OF_TASK)
+        flat = {key: value for key, value in flat.items() if not key.startswith(("teacher.", "temperature.", *idle))}
     return {key: value for key, value in flat.items() if key not in FREE_ON_RESUME}
 
 

@@ -12,14 +12,35 @@ from snowmelt._version import __version__
 from snowmelt.build.data import FILES_SIZE, make_evaluation_batches, worker_count
 from snowmelt.build.identity import data_digest, identity_of
 from snowmelt.build.networks import BuiltNetwork, make_input, make_network, output_channels
-from snowmelt.build.plan import make_schedules
+from snowmelt.build.plan import TERMS, make_schedules, scheduled_weights
+from snowmelt.build.teaching import BuiltTeaching
 from snowmelt.config import ExperimentConfig
-from snowmelt.data import AugmentedDataset, Source, Splits, StepSampler, build_transform, training_loader
+from snowmelt.data import (
+    IGNORE_INDEX,
+    UNLABELLED,
+    AugmentedDataset,
+    BatchLoader,
+    JoinedSource,
+    Source,
+    Splits,
+    StepSampler,
+    build_transform,
+    training_loader,
+)
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses import Objective
 from snowmelt.models import Normalisation, Thaw, calibrate_norms
-from snowmelt.teachers import NetworkTeacher
-from snowmelt.training import Announcer, Checkpoints, Engine, LoopOptions, Scorer, TrainingRun
+from snowmelt.teachers import Teaching
+from snowmelt.training import (
+    Announcer,
+    Checkpoints,
+    DistillationFade,
+    Engine,
+    FeatureMatching,
+    LoopOptions,
+    Scorer,
+    TrainingRun,
+)
 
 
 def make_objective(config: ExperimentConfig, classes: tuple[str, ...]) -> Objective:
@@ -30,16 +51,21 @@ def make_objective(config: ExperimentConfig, classes: tuple[str, ...]) -> Object
             f"task.class_weights has {len(weights)} numbers, but the data has {len(classes)} classes "
             f"({', '.join(classes)}); give one weight per class"
         )
-    return Objective(
-        alpha=config.distillation.alpha,
+    distillation = config.distillation
+    objective = Objective(
+        alpha=distillation.alpha,
         ce_weight=config.task.ce_weight,
         dice_weight=config.task.dice_weight,
-        distillation_weights={
-            "kl": config.distillation.kl_weight,
-            "logit_mse": config.distillation.mse_weight,
-        },
+        distillation_weights={term: getattr(distillation, name) for name, term in TERMS.items()},
         class_weights=weights,
+        ignore_index=IGNORE_INDEX,
+        standardise=distillation.logit_standardisation,
+        unlabelled_index=UNLABELLED,
+        scheduled=scheduled_weights(config),
     )
+    if config.distills:
+        objective.require(output_channels(classes))
+    return objective
 
 
 def make_engine(config: ExperimentConfig) -> Engine:
@@ -56,7 +82,7 @@ def make_run(
     engine: Engine,
     checkpoints: Path,
     *,
-    teacher: NetworkTeacher | None = None,
+    teaching: BuiltTeaching | None = None,
     announcer: Announcer | None = None,
     patience: int | None = None,
     resumes: bool = False,
@@ -66,6 +92,7 @@ def make_run(
 
     Args:
         config: settled (see :func:`settle`).
+        teaching: how the teacher's answers reach the run; ``None`` without a teacher.
         resumes: a checkpoint follows, so no encoder weights need to be found.
         notices: more to say at the start and in the summary.
     """
@@ -73,45 +100,73 @@ def make_run(
     built = make_network(config.student, channels, config.seed, with_weights=not resumes)
     encoder: nn.Module = built.network.encoder  # type: ignore[assignment]
     thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
-    optimizer = AdamW(
-        thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay),
-        fused=engine.device.type in ("cpu", "cuda"),
-    )
-    training = config.training
-    sampler = StepSampler(
-        len(splits.train),
-        training.batch_size,
-        config.seed,
-        accumulate=training.accumulate,
-        rank=engine.rank,
-        world_size=engine.world_size,
-    )
-    size = config.data.image_size or FILES_SIZE
-    workers = worker_count(config)
-    transform = build_transform(config.data.augmentation, size)
-    schedules = make_schedules(config, thaw.blocks)
+    features = match_features(config, built.network, teaching)
+    sampler = make_sampler(config, splits.train, engine)
     return TrainingRun(
         name=config.name,
         engine=engine,
         network=built.network,
         thaw=thaw,
         normalise=make_input(built.normalisation),
-        teacher=teacher,
+        teacher=None if teaching is None else teaching.train,
+        examiner=None if teaching is None else teaching.examine,
+        features=features,
         objective=make_objective(config, splits.train.classes),
-        schedules=schedules,
-        optimizer=optimizer,
+        schedules=make_schedules(config, thaw.blocks),
+        optimizer=make_optimizer(config, thaw, features, engine),
         classes=splits.train.classes,
         sampler=sampler,
-        train_batches=training_loader(
-            AugmentedDataset(splits.train, transform, config.seed), sampler, workers, pin=engine.device.type == "cuda"
-        ),
+        train_batches=make_training_batches(config, splits.train, sampler, engine, teaching),
         val_batches=make_evaluation_batches(config, splits.val, engine),
         options=make_options(config, patience, calibrate=not (resumes or built.weights.pretrained)),
-        checkpoints=make_checkpoints(config, checkpoints, built, splits, sampler.steps_per_epoch, teacher),
+        checkpoints=make_checkpoints(config, checkpoints, built, splits, sampler.steps_per_epoch, teaching),
         announcer=announcer or Announcer(),
         calibrate=lambda inputs: calibrate_norms(encoder, inputs),
         notices=(*notices_of(config, built), *notices),
     )
+
+
+def make_optimizer(config: ExperimentConfig, thaw: Thaw, features: FeatureMatching | None, engine: Engine) -> AdamW:
+    """Over all groups from the first step to the last; projections of features learn with the decoder."""
+    groups = thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)
+    return AdamW(
+        groups if features is None else features.join(groups),
+        fused=engine.device.type in ("cpu", "cuda"),
+    )
+
+
+def make_sampler(config: ExperimentConfig, source: Source, engine: Engine) -> StepSampler:
+    """Which images make up which step, labelled ones spread evenly where some are not."""
+    return StepSampler(
+        len(source),
+        config.training.batch_size,
+        config.seed,
+        accumulate=config.training.accumulate,
+        rank=engine.rank,
+        world_size=engine.world_size,
+        labelled=source.labelled if isinstance(source, JoinedSource) else None,
+    )
+
+
+def make_training_batches(
+    config: ExperimentConfig, source: Source, sampler: StepSampler, engine: Engine, teaching: BuiltTeaching | None
+) -> BatchLoader:
+    """Augmented batches, a step each, with what the teacher has stored about their images."""
+    transform = build_transform(config.data.augmentation, config.data.image_size or FILES_SIZE)
+    dataset = AugmentedDataset(source, transform, config.seed, None if teaching is None else teaching.maps)
+    return training_loader(dataset, sampler, worker_count(config), pin=engine.device.type == "cuda")
+
+
+def match_features(
+    config: ExperimentConfig, student: nn.Module, teaching: BuiltTeaching | None
+) -> FeatureMatching | None:
+    """Feature matching, where the settings ask for it and a teacher is asked live."""
+    distillation = config.distillation
+    if teaching is None or not distillation.matches_features:
+        return None
+    if teaching.network is None:
+        raise SnowmeltError("distillation.feature_weight: features need the teacher's network; use teacher.mode=live")
+    return FeatureMatching(student, teaching.network, distillation.feature_layers, seed=config.seed)
 
 
 def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool) -> LoopOptions:
@@ -127,6 +182,7 @@ def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool
         max_skipped=training.max_skipped,
         patience=patience,
         seed=config.seed,
+        fade=DistillationFade(config.distillation.adaptive, config.distillation.adaptive_epochs),
         calibration_batches=training.calibration_batches if calibrate else 0,
     )
 
@@ -137,7 +193,7 @@ def make_checkpoints(
     built: BuiltNetwork,
     splits: Splits,
     steps_per_epoch: int,
-    teacher: NetworkTeacher | None,
+    teaching: BuiltTeaching | None,
 ) -> Checkpoints:
     """Where the run saves, what it must have in common to go on, and what its weights say about themselves."""
     return Checkpoints(
@@ -146,7 +202,7 @@ def make_checkpoints(
             **identity_of(config),
             "steps_per_epoch": steps_per_epoch,
             "digest of the data's names": data_digest(splits),
-            "digest of the teacher": None if teacher is None else teacher.digest,
+            "digest of the teacher": None if teaching is None else teaching.digest,
         },
         metadata={
             "snowmelt": __version__,
@@ -178,7 +234,7 @@ def make_scorer(
     source: Source,
     engine: Engine,
     normalisation: Normalisation,
-    teacher: NetworkTeacher | None = None,
+    teacher: Teaching | None = None,
 ) -> Scorer:
     """Scores networks of this experiment on ``source``."""
     return Scorer(

@@ -158,6 +158,40 @@ def teach(
 
 
 @app.command()
+def cache(
+    config: Config,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    max_steps: MaxSteps = None,
+    data: Data = None,
+    val: Val = None,
+    image_size: ImageSize = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    seed: Seed = None,
+    set_: Set = None,
+) -> None:
+    """Ask the teacher about every training image once and keep its answers; 'train' reuses them."""
+    from snowmelt.jobs import cache_teacher, prepare
+
+    cache_teacher(
+        prepare(
+            config,
+            epochs=epochs,
+            batch_size=batch_size,
+            max_steps=max_steps,
+            data=data,
+            val=val,
+            image_size=image_size,
+            device=device and device.value,
+            precision=precision and precision.value,
+            seed=seed,
+            overrides=set_ or [],
+        )
+    )
+
+
+@app.command()
 def plan(
     config: Config,
     epochs: Epochs = None,

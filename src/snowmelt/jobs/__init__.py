@@ -1,5 +1,6 @@
 """Jobs: what each command does, without a terminal's flags. The floor between the commands and the rooms below."""
 
+from snowmelt.jobs.caching import cache_teacher
 from snowmelt.jobs.demo import run_demo
 from snowmelt.jobs.planning import plan_experiment
 from snowmelt.jobs.request import describe_configs, mixed_precision_for, prepare
@@ -8,6 +9,7 @@ from snowmelt.jobs.teaching import teach_experiment
 from snowmelt.jobs.training import train_experiment
 
 __all__ = [
+    "cache_teacher",
     "describe_configs",
     "mixed_precision_for",
     "plan_experiment",

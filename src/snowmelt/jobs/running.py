@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import identity_of, make_run, parameter_counts
+from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_counts
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.pictures import draw_predictions
@@ -21,7 +21,6 @@ from snowmelt.reporting import (
     draw_plots,
 )
 from snowmelt.schedules import make_plan
-from snowmelt.teachers import NetworkTeacher
 from snowmelt.training import Announcer, Listener, TrainingRun, TrainState, fit
 
 
@@ -37,7 +36,7 @@ def run_training(
     *,
     resume: bool,
     overwrite: bool = False,
-    teacher: NetworkTeacher | None = None,
+    teaching: BuiltTeaching | None = None,
     patience: int | None = None,
     notices: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def run_training(
         session.splits,
         session.engine,
         folder.checkpoints,
-        teacher=teacher,
+        teaching=teaching,
         announcer=announcer,
         patience=patience,
         resumes=resumes,
@@ -101,6 +100,7 @@ def make_record(
         "best_miou": state.best_miou,
         "distills": run.teacher is not None,
         "teacher": None if run.teacher is None else config.teacher.source,
+        "teacher_mode": None if run.teacher is None else config.teacher.mode,
         "architecture": config.student.architecture,
         "encoder": config.student.encoder,
         "image_size": config.data.image_size,
@@ -118,8 +118,11 @@ def finish(
     tensorboard.add_images(config.training.epochs - 1, panels)
 
 
-def adopt_weights(root: Path, config: ExperimentConfig) -> ExperimentConfig:
-    """``auto`` weights as the run in ``root`` decided them when it began, whether or not the hub answers today."""
+def adopt_choices(root: Path, config: ExperimentConfig) -> ExperimentConfig:
+    """What was left to ``auto`` (weights, teacher mode) as the run in ``root`` decided it when it began.
+
+    Whether or not the hub answers today.
+    """
     folder = RunFolder(root)
     if not folder.config_file.exists():
         return config
@@ -127,8 +130,10 @@ def adopt_weights(root: Path, config: ExperimentConfig) -> ExperimentConfig:
     values: dict[str, Any] = {}
     if config.student.weights == "auto":
         values["student"] = {"weights": before.student.weights}
+    if config.teacher.mode == "auto":
+        values["teacher"] = {"mode": before.teacher.mode}
     if config.teacher.network.weights == "auto":
-        values["teacher"] = {"network": {"weights": before.teacher.network.weights}}
+        values.setdefault("teacher", {})["network"] = {"weights": before.teacher.network.weights}
     return with_values(config, values)
 
 

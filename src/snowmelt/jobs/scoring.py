@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from snowmelt.build import load_network, make_scorer, make_teacher, teacher_experiment
+from snowmelt.build import examiner_of, load_network, make_scorer, open_teacher, teacher_experiment
 from snowmelt.config import ExperimentConfig, merge, with_values
+from snowmelt.data import Source
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.session import Session, open_session
-from snowmelt.jobs.teaching import given_weights
 from snowmelt.reporting import RunFolder
-from snowmelt.teachers import NetworkTeacher
+from snowmelt.teachers import Teaching
 from snowmelt.training import Score
 
 
@@ -37,7 +37,7 @@ def score_run(config: ExperimentConfig) -> Score:
     part, source = ("test", splits.test) if splits.test is not None else ("val", splits.val)
     built = load_network(best, session.config.student, splits.classes)
     network = built.network.to(session.engine.device)
-    scorer = make_scorer(session.config, source, session.engine, built.normalisation, existing_teacher(session))
+    scorer = make_scorer(session.config, source, session.engine, built.normalisation, existing_teacher(session, source))
     score = scorer.score(network)
     if session.leads:
         print_score(score, f"{config.name} on {len(source)} {part} images")
@@ -57,19 +57,22 @@ def settings_of_run(folder: RunFolder, asked: ExperimentConfig) -> ExperimentCon
     return with_values(ExperimentConfig(**folder.read_config()), merge(given, here))
 
 
-def existing_teacher(session: Session) -> NetworkTeacher | None:
-    """The experiment's teacher if its weights are there; scoring does not train one."""
+def existing_teacher(session: Session, source: Source) -> Teaching | None:
+    """The experiment's teacher on the images of ``source`` if it is there; scoring does not train one."""
     config = session.config
     if not config.distills:
         return None
-    if config.teacher.source == "auto":
+    given = config.teacher.source
+    if given == "auto":
         experiment = teacher_experiment(config, session.splits)
         path = RunFolder(experiment.output / experiment.name).checkpoints / "best.safetensors"
         if not path.exists():
             return None
-    else:
-        path = given_weights(Path(config.teacher.source))
-    return make_teacher(config, path, session.splits.classes, session.engine)
+        given = f"weights:{path}"
+    opened = open_teacher(config, given, session.splits, session.engine, session.say)
+    if opened.maps is not None and not all(opened.maps.has(source.name(index)) for index in range(len(source))):
+        return None  # maps were computed for the images that are trained on
+    return examiner_of(opened, source)
 
 
 def print_score(score: Score, title: str) -> None:

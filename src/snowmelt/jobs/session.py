@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from snowmelt.build import data_digest, is_scenes, make_engine, open_data, settle, settle_weights
+from snowmelt.build import (
+    data_digest,
+    is_scenes,
+    join_unlabelled,
+    labelled_only,
+    make_engine,
+    open_data,
+    settle,
+    settle_weights,
+)
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
 from snowmelt.training import Engine
@@ -26,8 +35,8 @@ class Session:
 
     @property
     def data_digest(self) -> str:
-        """Tells one data set from another."""
-        return data_digest(self.splits)
+        """Tells one labelled data set from another."""
+        return data_digest(labelled_only(self.splits))
 
     def say(self, text: str) -> None:
         """A line for the person at the terminal."""
@@ -42,13 +51,14 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
         SnowmeltError: no such device, or data that training would stumble over later.
     """
     engine = make_engine(config)
-    splits = open_data(config)
-    settled, notes = settle(config, len(splits.train))
+    labelled = open_data(config)
+    settled, notes = settle(config, len(labelled.train))
+    splits, more = join_unlabelled(config, labelled)
     settled, warnings = settle_weights(settled)
     resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
     session = Session(with_values(settled, resolved), engine, splits, tuple(warnings))
     session.say(describe_data(session))
-    for note in notes:
+    for note in (*notes, *more):
         session.say(note)
     if check and session.leads:
         splits.check()
@@ -59,10 +69,10 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
 def describe_data(session: Session) -> str:
     """What is trained on; embedded scenes are announced so that nobody takes them for their own data."""
     splits = session.splits
-    counts = f"{len(splits.train)} training and {len(splits.val)} validation images"
+    counts = f"{len(labelled_only(splits).train)} training and {len(splits.val)} validation images"
     if is_scenes(session.config):
         return (
             f">>> EMBEDDED DATA: {counts} of generated scenes, not yours. They prove the machinery; "
             "give --data DIR for your own. <<<"
         )
-    return f"data: {splits.train.describe()}; {splits.note}; {counts}"
+    return f"data: {labelled_only(splits).train.describe()}; {splits.note}; {counts}"

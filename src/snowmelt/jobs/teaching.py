@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import make_teacher, teacher_experiment
+from snowmelt.build import OpenedTeacher, labelled_only, open_teacher, teacher_experiment
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.reporting import RunFolder, read_metrics
-from snowmelt.teachers import NetworkTeacher
+from snowmelt.teachers import find_kind
 
 STILL_RISING = 0.01  # mIoU gained in the last quarter of a training above which it was no plateau
 
@@ -22,7 +22,7 @@ STILL_RISING = 0.01  # mIoU gained in the last quarter of a training above which
 class FoundTeacher:
     """A teacher ready to teach, its validation score where it is known, and what to say about it."""
 
-    teacher: NetworkTeacher
+    teacher: OpenedTeacher
     miou: float | None
     notices: tuple[str, ...] = ()
 
@@ -45,30 +45,28 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
         keep: the student has begun under this teacher, so one whose training was cut is taken as it is.
 
     Raises:
-        SnowmeltError: no such file, or a network that does not fit.
+        SnowmeltError: no such teacher, or one that does not fit.
     """
     config = session.config
     if not config.distills:
         return None
-    automatic = config.teacher.source == "auto"
-    path = train_teacher(session, keep) if automatic else given_weights(Path(config.teacher.source))
-    teacher = make_teacher(config, path, session.splits.classes, session.engine)
-    session.say(f"teacher: {teacher.describe()}")
-    record = read_record(path.parent.parent)
-    miou = None if record is None else record.get("best_miou")
-    return FoundTeacher(teacher, miou, tuple(notices_of(path.parent.parent, record)))
+    source = f"weights:{train_teacher(session, keep)}" if config.teacher.source == "auto" else config.teacher.source
+    opened = open_teacher(config, source, session.splits, session.engine, session.say)
+    session.say(f"teacher: {opened.describe()}")
+    root = run_folder_of(source)
+    record = None if root is None else read_record(root)
+    if root is None or record is None:
+        return FoundTeacher(opened, None)
+    return FoundTeacher(opened, record.get("best_miou"), tuple(notices_of(root, record)))
 
 
-def given_weights(path: Path) -> Path:
-    """The weights file that ``path`` means: itself, or the best of the run folder that it is."""
-    if path.is_dir():
-        best = RunFolder(path).checkpoints / "best.safetensors"
-        if not best.exists():
-            raise SnowmeltError(f"{path}: holds no checkpoints/best.safetensors; give a run folder or a weights file")
-        return best
-    if not path.exists():
-        raise SnowmeltError(f"teacher.source: {path} does not exist; give auto, none, a run folder or a weights file")
-    return path
+def run_folder_of(source: str) -> Path | None:
+    """The folder of the Snowmelt run that ``source`` belongs to, if it belongs to one."""
+    kind, target = find_kind(source)
+    if kind == "run":
+        return Path(target)
+    path = Path(target)
+    return path.parent.parent if kind == "weights" and path.parent.name == "checkpoints" else None
 
 
 def train_teacher(session: Session, keep: bool = False) -> Path:
@@ -90,7 +88,8 @@ def train_teacher(session: Session, keep: bool = False) -> Path:
         f"teacher: {experiment.student.encoder} {what} on the same data, "
         f"for at most {experiment.training.epochs} epochs, into {root}"
     )
-    run_training(session, experiment, resume=begun, patience=config.teacher.patience)
+    labelled = replace(session, splits=labelled_only(session.splits))
+    run_training(labelled, experiment, resume=begun, patience=config.teacher.patience)
     return best
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from snowmelt.config import ExperimentConfig
+from snowmelt.jobs.caching import prepare_teaching
 from snowmelt.jobs.records import best_plain
-from snowmelt.jobs.running import adopt_weights, check_same_settings, refuse_existing, run_training
+from snowmelt.jobs.running import adopt_choices, check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 from snowmelt.reporting import RunFolder
@@ -21,18 +22,21 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
     root = config.output / config.name
     refuse_existing(root, resume, overwrite)
     if resume:
-        config = adopt_weights(root, config)
+        config = adopt_choices(root, config)
     session = open_session(config)
     if resume:
         check_same_settings(root, session.config)  # before a teacher is trained for a run that cannot go on
     begun = resume and (RunFolder(root).checkpoints / "last.ckpt").exists()
     found = find_teacher(session, keep=begun)
+    teaching = None
+    if found is not None:
+        session, teaching = prepare_teaching(session, found)
     return run_training(
         session,
         session.config,
         resume=resume,
         overwrite=overwrite,
-        teacher=None if found is None else found.teacher,
+        teaching=teaching,
         notices=() if found is None else (*found.notices, *compare_with_plain(session, found)),
     )
 

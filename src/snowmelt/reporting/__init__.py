@@ -1,5 +1,6 @@
 """Reporting: the run folder, and listeners that write what training tells."""
 
+from snowmelt.reporting.cache_table import effects_table
 from snowmelt.reporting.plan_table import plan_csv, plan_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
@@ -19,6 +20,7 @@ __all__ = [
     "TensorBoardLog",
     "TextLog",
     "draw_plots",
+    "effects_table",
     "make_panels",
     "plan_csv",
     "plan_table",

@@ -12,16 +12,18 @@ EVERYTHING = "everything, stem included"
 
 
 def plan_csv(plan: Plan) -> str:
-    """One row an epoch: epoch, temperature, thawed_blocks, lr/<group>..., with exact numbers.
+    """One row an epoch: epoch, temperature, weights/<name>..., thawed_blocks, lr/<group>..., with exact numbers.
 
     Columns and cells are those of metrics.csv, so that plan and run can be compared as text.
     """
     groups = list(plan.epochs[0].learning_rates)
-    columns = ["epoch", "temperature", "thawed_blocks", *(f"lr/{group}" for group in groups)]
+    weights = [f"weights/{name}" for name in plan.epochs[0].weights]
+    columns = ["epoch", "temperature", *weights, "thawed_blocks", *(f"lr/{group}" for group in groups)]
     rows = [
         {
             "epoch": row.epoch,
             "temperature": None if row.temperature is None else float(row.temperature),
+            **{f"weights/{name}": float(value) for name, value in row.weights.items()},
             "thawed_blocks": row.thawed_blocks,
             **{f"lr/{group}": float(rate) for group, rate in row.learning_rates.items()},
         }

@@ -115,8 +115,9 @@ def read_text_log(path: Path) -> list[Row]:
 
 
 def _epoch_lines(record: EpochRecord) -> list[str]:
-    schedule = {"temperature": record.temperature} if record.temperature is not None else {}
-    exact = {key: format_cell(float(value)) for key, value in schedule.items()}
+    schedule = {"temperature": record.temperature, "alpha": record.alpha}
+    schedule.update({f"weights/{name}": value for name, value in record.weights.items()})
+    exact = {key: format_cell(float(value)) for key, value in schedule.items() if value is not None}
     rates = {f"lr/{name}": format_cell(float(rate)) for name, rate in record.learning_rates.items()}
     scores = {"miou": record.miou, **{f"iou/{name}": value for name, value in record.iou.items()}}
     if record.teacher_miou is not None:

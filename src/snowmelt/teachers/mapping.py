@@ -127,7 +127,8 @@ def default_mapping(
 ) -> ClassMapping | None:
     """The mapping where the user gave none; None where the teacher's logits are the student's as they are.
 
-    Names that are unknown are taken to agree. Names in another order are put in order, which is said.
+    Names that are unknown are taken to agree. Names in another order are put in order, which is said. Of two classes
+    with the same background the other one is taken for the other one, which is said too.
 
     Errors: SnowmeltError where the classes differ, with a ``teacher.class_map`` to edit.
     """
@@ -145,6 +146,9 @@ def default_mapping(
         say(
             f"teacher: its classes are those of the data in another order, and are put in order: {_listed(names or ())}"
         )
+    elif count == len(wanted) == 2 and known[0] == wanted[0]:
+        groups = ((0,), (1,))
+        say(f"teacher: its class {(names or ())[1]} is taken for {student_classes[1]}")
     if groups is None:
         raise SnowmeltError(_proposal(names, count, student_classes))
     mapping = ClassMapping(groups, teacher_channels)

@@ -1,0 +1,88 @@
+"""How a teacher's answers reach a run; and ``snowmelt cache``, which computes them beforehand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from rich.console import Console
+
+from snowmelt.build import BuiltTeaching, choose_mode, live_teaching, stored_teaching
+from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.teaching import FoundTeacher, find_teacher
+from snowmelt.reporting import effects_table
+from snowmelt.teachers.cache import FillReport, TeacherCache
+
+PROGRESS_SECONDS = 10.0  # between two lines about a pass
+
+
+def prepare_teaching(session: Session, found: FoundTeacher) -> tuple[Session, BuiltTeaching]:
+    """The teacher ready for the loop, its answers stored first where they will be read from a cache.
+
+    Returns:
+        The session with its settings' mode decided, and the teaching.
+
+    Raises:
+        SnowmeltError: a mode that this teacher cannot serve, or a cache that cannot be filled.
+    """
+    mode = choose_mode(session.config, found.teacher)
+    session = replace(session, config=with_values(session.config, {"teacher": {"mode": mode}}))
+    if mode == "live":
+        session.say("teacher: asked live, at every step")
+        return session, live_teaching(found.teacher)
+    return session, fill_cache(session, found)[0]
+
+
+def fill_cache(session: Session, found: FoundTeacher) -> tuple[BuiltTeaching, TeacherCache, FillReport]:
+    """Store what is missing, and say what that was."""
+    teaching, cache, report = stored_teaching(
+        session.config, found.teacher, session.splits, session.engine, session.say, _Progress(session)
+    )
+    encoding, images = cache.encoding, len(session.splits.train)
+    done = (
+        f"{report.images} images asked in {report.seconds:.1f} s ({report.images / max(report.seconds, 1e-9):.1f} "
+        f"images/s), {images} are used"
+        if report.images
+        else f"the answers to all {images} images are there"
+    )
+    session.say(
+        f"teacher cache: {done}; {encoding.precision}, stride {encoding.stride}, {report.bytes_per_image:,} bytes an "
+        f"image, in {cache.folder}"
+    )
+    return teaching, cache, report
+
+
+def cache_teacher(config: ExperimentConfig) -> FillReport:
+    """Ask the teacher about every training image and keep the answers; print what each encoding would cost.
+
+    Raises:
+        SnowmeltError: no teacher, a teacher that is to be asked live, or a cache that cannot be filled.
+    """
+    if not config.distills:
+        raise SnowmeltError(f"{config.name} has no teacher to cache; distillation.enabled or teacher.source says so")
+    session = open_session(config)
+    found = find_teacher(session)
+    assert found is not None
+    if choose_mode(session.config, found.teacher) == "live":
+        why = "features are matched" if config.distillation.matches_features else "teacher.mode says so"
+        raise SnowmeltError(f"{config.name} asks its teacher live ({why}); there is nothing to cache")
+    _, cache, report = fill_cache(session, found)
+    if session.leads:
+        Console().print(effects_table(cache.effects, cache.encoding))
+    return report
+
+
+class _Progress:
+    """A line now and then, while a teacher is asked."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int, rate: float) -> None:
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_SECONDS and done < total:
+            self._last = now
+            self._session.say(f"teacher cache: {done} of {total} images, {rate:.1f} images/s")
