@@ -20,23 +20,31 @@ _VERIFY_BLOCK = 1 << 24  # bytes read at a time, so that a check leaves no large
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Where rows lie: ``digests[i]`` of the picture whose row is the i-th after ``offset`` bytes of ``path``."""
+class Rows:
+    """Where rows lie: ``count`` of them after ``offset`` bytes of ``path``."""
 
     path: Path
-    digests: tuple[str, ...]
+    count: int
     row_bytes: int
     offset: int
 
     def open(self) -> np.ndarray:
-        """(n, row_bytes) uint8, mapped read-only. Raises ``SnowmeltError`` where the file is gone or cut."""
-        shape = (len(self.digests), self.row_bytes)
+        """(count, row_bytes) uint8, mapped read-only. Raises ``SnowmeltError`` where the file is gone or cut."""
+        shape = (self.count, self.row_bytes)
         try:
             return np.memmap(self.path, dtype=np.uint8, mode="r", offset=self.offset, shape=shape)
         except (OSError, ValueError) as error:
             raise SnowmeltError(
                 f"{self.path}: stored teacher answers that were there before cannot be read ({error}); start again"
             ) from error
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows, and the digest of the picture that each is about."""
+
+    rows: Rows
+    digests: tuple[str, ...]
 
 
 def write_shard(folder: Path, owner: str, digests: Sequence[str], rows: Sequence[np.ndarray]) -> Shard:
@@ -65,7 +73,7 @@ def write_shard(folder: Path, owner: str, digests: Sequence[str], rows: Sequence
     path = folder / f"{uuid.uuid4().hex}.npy"
     write_whole(path, head, body)
     write_whole(path.with_suffix(".json"), json.dumps(about).encode())
-    return Shard(path, tuple(digests), data.shape[1], len(head))
+    return Shard(Rows(path, len(data), data.shape[1], len(head)), tuple(digests))
 
 
 def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> Shard | str:
@@ -77,13 +85,14 @@ def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> 
     path = about.with_suffix(".npy")
     try:
         values = json.loads(about.read_bytes())
-        shard = Shard(path, tuple(map(str, values["digests"])), int(values["row_bytes"]), int(values["offset"]))
+        digests = tuple(map(str, values["digests"]))
+        rows = Rows(path, len(digests), int(values["row_bytes"]), int(values["offset"]))
         stated, checksum, actual_owner = int(values["bytes"]), int(values["crc32"]), values["cache"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its description {about.name} cannot be read ({type(error).__name__})"
-    if actual_owner != owner or shard.row_bytes != row_bytes:
+    if actual_owner != owner or rows.row_bytes != row_bytes:
         return f"it belongs to another cache ({actual_owner})"
-    if shard.offset + len(shard.digests) * row_bytes != stated:
+    if rows.offset + rows.count * row_bytes != stated:
         return f"its description {about.name} contradicts itself"
     try:
         size = path.stat().st_size
@@ -95,7 +104,7 @@ def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> 
         return "it is missing"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-    return shard
+    return Shard(rows, digests)
 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:

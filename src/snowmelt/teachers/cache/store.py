@@ -15,7 +15,7 @@ import numpy as np
 from snowmelt.errors import SnowmeltError
 from snowmelt.teachers.cache.choice import Effect
 from snowmelt.teachers.cache.encoding import Encoding
-from snowmelt.teachers.cache.shards import Shard, read_shard, write_shard, write_whole
+from snowmelt.teachers.cache.shards import Rows, Shard, read_shard, write_shard, write_whole
 from snowmelt.teachers.cache.view import StoredMapView
 
 FORMAT = 1
@@ -48,7 +48,7 @@ class TeacherCache:
         self._owner = f"{teacher} {encoding.key}"
         self._say = say
         self._verify = verify
-        self._shards: list[Shard] = []
+        self._shards: list[Rows] = []
         self._places: dict[str, tuple[int, int]] = {}  # digest -> shard, row
         self._seen: set[str] = set()  # JSON files that were looked at
         self.refresh()
@@ -94,7 +94,7 @@ class TeacherCache:
                 f"this cache takes rows of {self.encoding.row_bytes} bytes"
             )
         shard = write_shard(self.folder, self._owner, digests, rows)
-        self._seen.add(shard.path.with_suffix(".json").name)
+        self._seen.add(shard.rows.path.with_suffix(".json").name)
         self._add(shard)
 
     def view(self, digests: Sequence[str]) -> StoredMapView:
@@ -119,7 +119,7 @@ class TeacherCache:
 
     def _add(self, shard: Shard) -> None:
         number = len(self._shards)
-        self._shards.append(shard)
+        self._shards.append(shard.rows)
         for row, digest in enumerate(shard.digests):
             self._places.setdefault(digest, (number, row))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from snowmelt.teachers.cache.encoding import Encoding
-from snowmelt.teachers.cache.shards import Shard
+from snowmelt.teachers.cache.shards import Rows
 
 _MOST_OPEN = 128  # each mapping holds a file descriptor, and a process may have about a thousand
 
@@ -24,7 +24,7 @@ class StoredMapView:
         places: for each picture the number of its shard and its row there.
     """
 
-    def __init__(self, encoding: Encoding, shards: Sequence[Shard], places: np.ndarray) -> None:
+    def __init__(self, encoding: Encoding, shards: Sequence[Rows], places: np.ndarray) -> None:
         self.encoding = encoding
         self._shards = tuple(shards)
         self._places = places  # (pictures, 2) int64
