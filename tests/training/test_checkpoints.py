@@ -131,5 +131,5 @@ def test_other_data_of_the_same_size_is_refused(folder: Path) -> None:
 def test_another_teacher_is_refused(folder: Path) -> None:
     run = start_run(folder, training={"epochs": 2})
     run.checkpoints.identity["digest of the teacher"] = "another"
-    with pytest.raises(SnowmeltError, match="digest of the teacher was .* and is 'another'"):
+    with pytest.raises(SnowmeltError, match=r"digest of the teacher was .* and is 'another'"):
         fit(run)

@@ -112,7 +112,7 @@ def test_an_encoder_that_learns_at_once_is_not_calibrated(tmp_path: Path) -> Non
 def test_a_teacher_that_is_not_better_is_called_out(tmp_path: Path) -> None:
     recorder = Recorder()
     run = start_run(tmp_path, listeners=(recorder,), training={"epochs": 1})
-    run.teacher = lambda batch: torch.full((len(batch), 1, 64, 64), -1.0)  # sees nobody anywhere
+    run.teacher = run.examiner = lambda batch: torch.full((len(batch), 1, 64, 64), -1.0)  # sees nobody anywhere
     state = fit(run)
     warned = [event.text for event in recorder.of(Message) if event.level == "warning" and "not better" in event.text]
     record = recorder.of(EpochEnded)[0].record

@@ -14,9 +14,11 @@ import torch
 HERE = Path(__file__).parent
 
 
-def run_processes(folder: Path, processes: int, batch_size: int, accumulate: int = 1) -> dict[str, Any]:
+def run_processes(
+    folder: Path, processes: int, batch_size: int, accumulate: int = 1, variant: str = "plain"
+) -> dict[str, Any]:
     folder.mkdir()
-    script = [str(HERE / "run_process.py"), str(folder), str(batch_size), str(accumulate)]
+    script = [str(HERE / "run_process.py"), str(folder), str(batch_size), str(accumulate), variant]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), *script]
     environment = {
@@ -34,22 +36,31 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run_processes(tmp_path_factory.mktemp("one") / "run", 1, 4)
 
 
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def assert_same(one: dict[str, Any], other: dict[str, Any], atol: float = 2e-5, rel: float = 1e-4) -> None:
     moved = 0
     for name, value in one["network"].items():
-        torch.testing.assert_close(other["network"][name], value, rtol=1e-4, atol=2e-5, msg=name)
+        torch.testing.assert_close(other["network"][name], value, rtol=1e-4, atol=atol, msg=name)
         moved += value.numel()
     assert moved > 100_000
     for (train, val, miou), (other_train, other_val, other_miou) in zip(one["rows"], other["rows"], strict=True):
-        assert other_train == pytest.approx(train, rel=1e-4)
-        assert other_val == pytest.approx(val, rel=1e-4)
+        assert other_train == pytest.approx(train, rel=rel)
+        assert other_val == pytest.approx(val, rel=rel)
         assert other_miou == pytest.approx(miou, abs=1e-3)
 
 
 def test_two_processes_equal_one(one: dict[str, Any], tmp_path: Path) -> None:
-    # 7 images in batches of 4: the last step has 3, so the two processes hold unequal numbers of valid pixels.
     assert_same(one, run_processes(tmp_path / "two", 2, 2))
 
 
 def test_micro_batches_equal_one_batch(one: dict[str, Any], tmp_path: Path) -> None:
     assert_same(one, run_processes(tmp_path / "micro", 1, 2, 2))
+
+
+def test_with_unlabelled_images_features_and_a_filler(tmp_path: Path) -> None:
+    one = run_processes(tmp_path / "one", 1, 3, variant="everything")
+    three = run_processes(tmp_path / "three", 3, 1, variant="everything")
+    assert any(name.startswith("projections.") for name in one["network"])
+    # Nearly equal maps have a channel-wise divergence in which float32 leaves three digits, and AdamW makes a whole
+    # step of a gradient that is nothing but such noise. What is wrongly divided or not synchronised moves weights by
+    # up to 9e-3.
+    assert_same(one, three, atol=2e-4, rel=2e-3)

@@ -21,11 +21,13 @@ HERE = Path(__file__).parent
 STEPS = 2  # of an epoch: 6 images in batches of 3
 
 
-def train(root: Path, max_steps: int | None = None, **changes: Any) -> TrainState:
+def train(root: Path, max_steps: int | None = None, poor_teacher: bool = False, **changes: Any) -> TrainState:
     folder = RunFolder(root)
     run = start_run(
         folder.checkpoints, listeners=(MetricTables(folder),), **{"training": {"max_steps": max_steps}, **changes}
     )
+    if poor_teacher:
+        run.teacher = run.examiner = lambda batch: torch.ones(len(batch), 1, 64, 64)  # sees persons everywhere
     state = fit(run)
     run.announcer.close()
     return state
@@ -70,6 +72,47 @@ def test_stochastic_depth_is_drawn_the_same_after_a_cut(tmp_path: Path) -> None:
         for cut in cuts:
             train(tmp_path / name, **changes, training={"epochs": 2, "max_steps": cut})
     assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+EVERYTHING: dict[str, Any] = {
+    "features": {"distillation": {"feature_weight": 1.0, "feature_layers": ["encoder.3", "decoder.1"]}},
+    "weights": {
+        "distillation": {
+            "weight_schedules": {
+                "alpha": {"kind": "cosine", "initial": 0.9, "final": 0.1},
+                "dice_weight": {"kind": "linear", "initial": 0.0, "final": 1.0},
+            }
+        }
+    },
+    "stored": {"stored": True, "unlabelled": True},
+}
+
+
+@pytest.mark.parametrize("what", EVERYTHING)
+def test_whatever_is_switched_on_goes_on_where_it_was(what: str, tmp_path: Path) -> None:
+    changes = EVERYTHING[what]
+    for name, cuts in (("whole", [None]), ("cut", [1, STEPS, STEPS + 1, None])):
+        for cut in cuts:
+            train(tmp_path / name, max_steps=cut, **changes)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+    assert_same_projections(tmp_path / "cut", tmp_path / "whole", there=what == "features")
+
+
+def assert_same_projections(root: Path, reference: Path, there: bool) -> None:
+    files = [RunFolder(folder).checkpoints / "last.ckpt" for folder in (root, reference)]
+    left, right = (torch.load(file, weights_only=True)["projections"] for file in files)
+    assert same_tensors(left, right) and (left is not None) == there
+
+
+def test_a_fade_goes_on_where_it_was(tmp_path: Path) -> None:
+    ends = []
+    for name, cuts in (("whole", [None]), ("cut", [1, STEPS, STEPS + 1, 2 * STEPS, None])):
+        for cut in cuts:
+            adaptive = {"adaptive": True, "adaptive_epochs": 2}
+            state = train(tmp_path / name, max_steps=cut, poor_teacher=True, distillation=adaptive)
+        ends.append(state.fade_from)
+    assert_same_end(tmp_path / "cut", tmp_path / "whole")
+    assert ends[0] is not None and ends[0] < 3
 
 
 def test_killed_for_real(tmp_path: Path, uninterrupted: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import same_tensors, start_run
 
-from snowmelt.data import IGNORE_INDEX, Batch
+from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
 from snowmelt.training import Scorer, TrainingRun
 from snowmelt.training.scoring import TeacherMemory
 
@@ -55,9 +55,7 @@ def test_terms_are_those_of_the_objective_on_the_whole_set(tmp_path: Path) -> No
     run.network.eval()
     assert run.teacher is not None
     with torch.no_grad():
-        expected = run.objective(
-            run.network(run.normalise(batch.images)), run.teacher(batch), batch.masks.long(), 2.0
-        )
+        expected = run.objective(run.network(run.normalise(batch.images)), run.teacher(batch), batch.masks.long(), 2.0)
     assert score.terms == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-5)
 
 
@@ -116,6 +114,30 @@ def test_a_full_memory_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert same_tensors(memory.recall(0, lambda: (torch.ones(6), torch.ones(2))), (torch.ones(6), torch.ones(2)))
         assert same_tensors(memory.recall(1, lambda: (torch.zeros(8),)), (torch.zeros(8),))
     assert len(memory.answers) == 1
+
+
+def test_unlabelled_pixels_count_in_no_score_but_in_distillation(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
+    scored = []
+    for label in (IGNORE_INDEX, UNLABELLED):
+        batches = uneven_batches()
+        batches[0].masks[0] = label
+        scored.append(make_scorer(run, batches).score(run.network, temperature=2.0))
+    ignored, unlabelled = scored
+    assert (unlabelled.miou, unlabelled.iou) == (ignored.miou, ignored.iou)
+    assert (unlabelled.teacher_miou, unlabelled.agreement) == (ignored.teacher_miou, ignored.agreement)
+    assert unlabelled.terms["task"] == pytest.approx(ignored.terms["task"], rel=1e-6)
+    assert unlabelled.terms["kl"] != pytest.approx(ignored.terms["kl"], rel=1e-4)
+    whole = make_scorer(run, uneven_batches()).score(run.network, temperature=2.0)
+    assert unlabelled.terms["kl"] == pytest.approx(whole.terms["kl"], rel=1e-6)
+
+
+def test_weights_of_an_epoch_are_those_of_its_score(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
+    scorer = make_scorer(run, uneven_batches())
+    terms = scorer.score(run.network, weights={"alpha": 0.25, "kl": 3.0}).terms
+    assert terms["distill"] == pytest.approx(3.0 * terms["kl"])
+    assert terms["total"] == pytest.approx(0.75 * terms["task"] + 0.25 * terms["distill"])
 
 
 def test_a_process_without_a_batch_takes_part_in_the_sums(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_runs import network_without_batch_statistics, same_tensors, start_run
 
-from snowmelt.data import IGNORE_INDEX, Batch
+from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
 from snowmelt.training import TrainingRun, TrainState
 from snowmelt.training.stages import enter_stage
 from snowmelt.training.step import count_effective, train_step
@@ -77,6 +77,24 @@ def test_a_filler_image_is_no_image_of_the_batch(tmp_path: Path) -> None:
     for index in (3, -4):
         filler = Batch(batch.images, masks, torch.tensor([0, 1, 2, index]))
         assert count_effective(run, filler)[1::2] == (3, 3)
+
+
+def test_an_unlabelled_image_teaches_and_nothing_else(tmp_path: Path) -> None:
+    """alpha 0: the step of the labelled images alone. alpha 1: the step of all images, whatever their labels."""
+    batch = make_batch()
+    masks = batch.masks.clone()
+    masks[2:] = torch.where(masks[2:] == IGNORE_INDEX, masks[2:], torch.full_like(masks[2:], UNLABELLED))
+    mixed = Batch(batch.images, masks, batch.indices)
+    for alpha, same, other in ((0.0, batch[:2], batch), (1.0, batch, batch[:2])):
+        found = []
+        for index, each in enumerate((mixed, same, other)):
+            folder = tmp_path / f"{alpha}{index}"
+            changes = {"training": {"batch_size": 2, "accumulate": 2}, "optimizer": {"clip_norm": None}}
+            run = ready(folder, own_network=True, distillation={"alpha": alpha, "cwd_weight": 1.0}, **changes)
+            found.append(gradients(run, each))
+        for name, gradient in found[0].items():
+            torch.testing.assert_close(gradient, found[1][name], rtol=1e-3, atol=1e-6, msg=name)
+        assert any(not torch.allclose(found[0][name], found[2][name], rtol=1e-2) for name in found[0])
 
 
 def test_the_norm_that_is_clipped_is_that_of_all_that_learns(tmp_path: Path) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from snowmelt.build import make_engine, make_network, make_run, open_data, settle
+from snowmelt.build.teaching import BuiltTeaching
 from snowmelt.config import ExperimentConfig, NetworkConfig, merge
+from snowmelt.data import UNLABELLED, Batch, Sample, Source, SubsetSource
 from snowmelt.models import Thaw, normalisation_of
 from snowmelt.schedules import make_plan
-from snowmelt.teachers import NetworkTeacher
-from snowmelt.training import Announcer, Engine, Listener, TrainingRun
+from snowmelt.teachers import LiveTeaching, NetworkTeacher
+from snowmelt.training import Announcer, Engine, FeatureMatching, Listener, TrainingRun
 from snowmelt.training.events import Event
 
 SMALL = "tu-mobilenetv3_small_050"
@@ -66,11 +71,52 @@ def random_teacher(engine: Engine, channels: int = 1, encoder: str = SMALL) -> N
     return NetworkTeacher(built.network, normalisation_of(encoder), engine.autocast)
 
 
+def asked_live(teacher: NetworkTeacher) -> BuiltTeaching:
+    """The teacher itself answers, in training and in validation."""
+    teaching = LiveTeaching(teacher)
+    return BuiltTeaching(teaching, teaching, teacher.digest, network=teacher.network)
+
+
+class FixedMaps:
+    """A map store: one plane of made-up logits for each picture."""
+
+    size = 64
+
+    def read(self, index: int) -> tuple[np.ndarray, ...]:
+        logits = np.random.default_rng(index).normal(size=(1, 64, 64)).astype(np.float32)
+        return (logits,)
+
+
+def read_maps(batch: Batch) -> Tensor:
+    """The logits that ``FixedMaps`` stored, in the geometry of the batch."""
+    assert batch.placement is not None
+    grid = F.affine_grid(batch.placement, (len(batch), 1, 64, 64), align_corners=False)
+    return F.grid_sample(batch.maps[0], grid, padding_mode="border", align_corners=False)
+
+
+def stored_maps(examiner: NetworkTeacher) -> BuiltTeaching:
+    """Stored answers in training, a teacher that is asked in validation."""
+    return BuiltTeaching(read_maps, LiveTeaching(examiner), "fixed", maps=FixedMaps())
+
+
+class HalfUnlabelled(SubsetSource):
+    """Another source, but nobody labelled the pictures at odd positions."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source, list(range(len(source))))
+
+    def load(self, index: int) -> Sample:
+        sample = super().load(index)
+        return replace(sample, mask=np.full_like(sample.mask, UNLABELLED)) if index % 2 else sample
+
+
 def start_run(
     folder: Path,
     config: ExperimentConfig | None = None,
     *,
     teacher: bool = True,
+    stored: bool = False,
+    unlabelled: bool = False,
     listeners: tuple[Listener, ...] = (),
     network: nn.Module | None = None,
     **changes: Any,
@@ -79,13 +125,15 @@ def start_run(
     config = make_config(**changes) if config is None else config
     engine = make_engine(config)
     splits = open_data(config)
+    if unlabelled:
+        splits = replace(splits, train=HalfUnlabelled(splits.train))
     settled, _ = settle(config, len(splits.train))
     run = make_run(
         settled,
         splits,
         engine,
         folder,
-        teacher=random_teacher(engine) if teacher else None,
+        teaching=(stored_maps if stored else asked_live)(random_teacher(engine)) if teacher else None,
         announcer=Announcer(list(listeners)),
         resumes=(folder / "last.ckpt").exists(),
     )
@@ -98,17 +146,14 @@ def put_in(run: TrainingRun, network: nn.Module, config: ExperimentConfig) -> No
     """Exchange the run's student for ``network``."""
     run.network = network
     run.thaw = Thaw(network, lr_scale=config.thaw.lr_scale)
-    run.optimizer = AdamW(
-        run.thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay), fused=True
-    )
-    run.schedules = type(run.schedules)(
-        epochs=run.schedules.epochs,
-        base_lr=run.schedules.base_lr,
-        blocks=tuple(run.thaw.blocks),
-        thaw=run.schedules.thaw,
-        learning_rate=run.schedules.learning_rate,
-        temperature=run.schedules.temperature,
-    )
+    groups = run.thaw.param_groups(lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)
+    if run.features is not None:
+        assert isinstance(run.teacher, LiveTeaching) and isinstance(run.teacher.teacher, NetworkTeacher)
+        layers = config.distillation.feature_layers
+        run.features = FeatureMatching(network, run.teacher.teacher.network, layers, seed=config.seed)
+        run.features.join(groups)
+    run.optimizer = AdamW(groups, fused=True)
+    run.schedules = replace(run.schedules, blocks=tuple(run.thaw.blocks))
     run.calibrate = None
 
 
