@@ -245,6 +245,8 @@ def test_pickled_weights_are_data_or_refused(saved: tuple[Path, nn.Module], fold
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Canary(canary)))
     assert "transformers cannot load it" in refusal(folder)
     assert not canary.exists()
+    pickle.loads((folder / "pytorch_model.bin").read_bytes())
+    assert canary.exists()  # it would have sung
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])

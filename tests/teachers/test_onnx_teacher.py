@@ -2,99 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import onnx
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from exported_networks import HALF, IMAGENET, SIDE, TWO, Export, exporter, open_, pictures, same, tiny_network
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.models import Normalisation, normalise
-from snowmelt.teachers.onnx import OnnxModel, open_onnx
+from snowmelt.models import normalise
 from snowmelt.teachers.onnx_files import weight_files
-from snowmelt.teachers.options import OpenOptions
 from snowmelt.teachers.protocol import StoredMaps, TeacherModel
-
-TWO = ("background", "person")
-SIDE = 16
-IMAGENET = Normalisation()
-HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-def pictures(count: int = 3, size: tuple[int, int] = (SIDE, SIDE)) -> Tensor:
-    return torch.randint(0, 256, (count, 3, *size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-
-
-class Around(nn.Module):
-    """A network with something before and after it."""
-
-    def __init__(
-        self, network: nn.Module, before: Callable[[Tensor], Tensor] | None, after: Callable[[Tensor], Any] | None
-    ) -> None:
-        super().__init__()
-        self.network, self.before, self.after = network, before, after
-
-    def forward(self, images: Tensor) -> Any:
-        logits = self.network(images if self.before is None else self.before(images))
-        return logits if self.after is None else self.after(logits)
 
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    """Two convolutions, three classes, at half the picture's size."""
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1)).eval()
-
-
-Export = Callable[..., Path]
+    return tiny_network()
 
 
 @pytest.fixture
 def export(tmp_path: Path, network: nn.Module) -> Export:
-    """Writes the network with something around it, by the exporter that takes milliseconds."""
-
-    def write(
-        before: Callable[[Tensor], Tensor] | None = None,
-        after: Callable[[Tensor], Any] | None = None,
-        example: Tensor | None = None,
-        free: tuple[int, ...] = (0, 2, 3),
-        outputs: tuple[str, ...] = ("logits",),
-        inner: nn.Module = network,
-        name: str = "net.onnx",
-    ) -> Path:
-        example = torch.rand(2, 3, SIDE, SIDE) if example is None else example
-        path = tmp_path / name
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that exporter is old, and says so
-            torch.onnx.export(
-                Around(inner, before, after).eval(),
-                (example,),
-                path,
-                dynamo=False,
-                input_names=["image"],
-                output_names=list(outputs),
-                dynamic_axes={"image": {axis: f"d{axis}" for axis in free}} if free else None,
-            )
-        return path
-
-    return write
-
-
-def open_(path: Path | str, classes: tuple[str, ...] = ("a", "b", "c"), **options: Any) -> OnnxModel:
-    options.setdefault("probe", pictures)
-    return open_onnx(str(path), OpenOptions(classes, **options))
-
-
-def same(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted.detach().float(), rtol=0, atol=1e-4)
+    return exporter(tmp_path, network)
 
 
 def as_nhwc(images: Tensor) -> Tensor:
@@ -202,40 +133,6 @@ def test_half_precision(export: Export, network: nn.Module) -> None:
     torch.testing.assert_close(found, network(normalise(pictures(), IMAGENET)).detach(), rtol=2e-3, atol=2e-3)
 
 
-def with_metadata(path: Path, **entries: str) -> Path:
-    model = onnx.load(path)
-    for key, value in entries.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.save(model, path)
-    return path
-
-
-def test_metadata_name_classes_and_normalisation(export: Export, network: nn.Module) -> None:
-    told = {"classes": json.dumps(["x", "y", "z"]), "mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
-    path = with_metadata(export(), **told)
-    model = open_(path)
-    assert model.classes == ("x", "y", "z")
-    same(model(pictures()), network(normalise(pictures(), HALF)))
-    other = open_(path, normalisation=IMAGENET)  # what the user says rules
-    same(other(pictures()), network(normalise(pictures(), IMAGENET)))
-    assert model.digest != other.digest
-
-
-def test_metadata_of_others(export: Export, network: nn.Module) -> None:
-    said: list[str] = []
-    path = with_metadata(export(), classes="{0: 'x'}", mean="[0.5, 0.5, 0.5]")
-    model = open_(path, say=said.append)
-    assert model.classes is None
-    same(model(pictures()), network(normalise(pictures(), IMAGENET)))  # a mean alone is none
-    assert said == [f"{path}: its metadata 'classes' is no JSON list that could be used; it is passed over"]
-    path = with_metadata(export(name="four.onnx"), classes='["a", "b", "c", "d"]')
-    assert open_(path, say=said.append).classes is None
-    assert said[-1].endswith("names 4 classes for 3 channels; the names are not used")
-    path = with_metadata(export(name="wide.onnx"), mean="[123.7, 116.3, 103.5]", std="[58.4, 57.1, 57.4]")
-    with pytest.raises(SnowmeltError, match=r"not those of three channels scaled to 0\.\.1; set teacher\.mean"):
-        open_(path)
-
-
 def test_one_of_several_outputs(export: Export, network: nn.Module) -> None:
     def several(logits: Tensor) -> tuple[Tensor, ...]:
         return logits.argmax(1), logits.mean((2, 3)), torch.cat([logits, logits], 1), logits * 2, logits * 3
@@ -284,19 +181,6 @@ def test_inputs_that_are_no_pictures(export: Export, tmp_path: Path) -> None:
         open_(export(before=lambda images: images.float(), example=torch.rand(1, 3, SIDE, SIDE).double()))
 
 
-def test_files_that_are_no_models(export: Export, tmp_path: Path) -> None:
-    path = export()
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"nonsense" * 10):
-        path.write_bytes(content)
-        with pytest.raises(SnowmeltError, match=r"net\.onnx: ") as error:
-            open_(path)
-        assert "\n" not in str(error.value)
-    for missing in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(SnowmeltError, match="there is no such ONNX file"):
-            open_(missing)
-
-
 def test_a_size_that_does_not_run(export: Export) -> None:
     class Even(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -316,37 +200,3 @@ def test_without_real_pictures_it_is_asked_about_noise(export: Export, network: 
     model = open_(path, probe=None)
     assert torch.equal(torch.random.get_rng_state(), before)
     same(model(pictures()), network(normalise(pictures(), IMAGENET)).log_softmax(1))
-
-
-def test_the_digest_is_of_content(export: Export, network: nn.Module, tmp_path: Path) -> None:
-    path = export()
-    digest = open_(path).digest
-    shutil.copy(path, tmp_path / "copy.onnx")
-    assert open_(tmp_path / "copy.onnx").digest == digest
-    assert open_(path, normalisation=HALF).digest != digest
-    other = nn.Sequential(nn.Conv2d(3, 3, 1)).eval()
-    assert open_(export(inner=other, name="other.onnx")).digest != digest
-
-
-def test_the_digest_counts_data_files(export: Export, tmp_path: Path) -> None:
-    """The model's own file stays as it is while the weights beside it change."""
-    model = onnx.load(export())
-    folder = tmp_path / "apart"
-    folder.mkdir()
-    location = "weights-" + "x" * 130  # a length of two bytes
-    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location=location, size_threshold=0)
-    assert [name for name, _ in weight_files(folder / "m.onnx")] == ["model", location]
-    first = open_(folder / "m.onnx").digest
-    content = bytearray((folder / location).read_bytes())
-    content[2] ^= 1
-    (folder / location).write_bytes(content)
-    assert open_(folder / "m.onnx").digest != first
-    (folder / location).unlink()
-    with pytest.raises(SnowmeltError, match="without its data file"):
-        open_(folder / "m.onnx")
-
-
-def test_onnxruntime_is_missing(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(SnowmeltError, match="pip install onnxruntime"):
-        open_(export())

@@ -14,6 +14,7 @@ from torch import Tensor
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import Normalisation, normalise
 from snowmelt.teachers.digests import digest_files
+from snowmelt.teachers.fitted import resize_pictures
 from snowmelt.teachers.onnx_files import Facts, open_session, read_facts, run_session, weight_files
 from snowmelt.teachers.options import OpenOptions
 from snowmelt.teachers.outputs import OutputKind, judge_outputs, say_outputs, to_logits
@@ -153,12 +154,7 @@ def _pictures(options: OpenOptions, size: tuple[int, int] | None) -> Tensor:
     else:
         shape = (2, 3, _INVENTED_SIZE, _INVENTED_SIZE)
         pictures = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    if size is None or tuple(pictures.shape[2:]) == size:
-        return pictures
-    resized = torch.nn.functional.interpolate(
-        pictures.float(), size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-    return resized.round().clamp(0, 255).to(torch.uint8)
+    return resize_pictures(pictures, size)
 
 
 def _choose_output(
