@@ -79,6 +79,12 @@ def test_depth_and_widths_come_back(architecture: str, depth: int, channels: Any
     assert {key: value.shape for key, value in rebuilt.items()} == {key: value.shape for key, value in state.items()}
 
 
+@pytest.mark.parametrize("architecture", ["segformer", "fpn", "pan", "upernet"])
+def test_transformers_have_no_map_of_stride_two(architecture: str) -> None:
+    found = identify_network(state_of(architecture, "mit_b0"))
+    assert (found.architecture, found.encoder, found.depth, found.alternatives) == (architecture, "mit_b0", 5, ())
+
+
 def test_a_shallow_encoder_whose_deeper_stages_were_cut_off_is_found() -> None:
     found = identify_network(state_of("unet", "tu-resnet18", encoder_depth=3))
     assert (found.encoder, found.depth) == ("tu-resnet18", 3)

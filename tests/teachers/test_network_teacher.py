@@ -9,10 +9,12 @@ import torch
 from tiny_experiments import tiny
 from torch import Tensor, nn
 
-from snowmelt.build import make_engine, make_network, make_run, open_data, settle
+from snowmelt.build import OpenedTeacher, live_teaching, make_engine, make_network, make_run, open_data, settle
 from snowmelt.config import NetworkConfig
+from snowmelt.data import Batch
 from snowmelt.models import Normalisation
-from snowmelt.teachers import NetworkTeacher, Teacher
+from snowmelt.teachers import FittedTeacher, NetworkTeacher, StoredMaps, Teacher, TeacherModel
+from snowmelt.teachers.network import digest_of_tensors
 from snowmelt.training import TrainingRun, fit
 
 HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -125,6 +127,39 @@ def test_it_says_who_it_is() -> None:
     assert NetworkTeacher(Listening(), IMAGENET).describe() == "network"
 
 
+def test_without_a_digest_its_own_weights_give_one() -> None:
+    torch.manual_seed(0)
+    first, second = Listening(), Listening()
+    digest = NetworkTeacher(first, IMAGENET).digest
+    assert digest == NetworkTeacher(first, IMAGENET, name="another name").digest
+    assert NetworkTeacher(second, IMAGENET).digest != digest
+    assert NetworkTeacher(first, HALF).digest != digest
+    second.load_state_dict(first.state_dict())
+    second.layers[1].num_batches_tracked += 1  # nothing reads it
+    assert NetworkTeacher(second, IMAGENET).digest == digest
+    second.layers[1].running_var[0] += 1
+    assert NetworkTeacher(second, IMAGENET).digest != digest
+    assert NetworkTeacher(first, IMAGENET, digest="given").digest == "given"
+
+
+def test_the_digest_is_of_names_shapes_and_types_too() -> None:
+    values = torch.arange(6.0)
+    states = [{"a": values}, {"b": values}, {"a": values.view(2, 3)}, {"a": values.view(3, 2)}, {"a": values.double()}]
+    states += [{"a": values[:3], "b": values[3:]}, {"a": values.bfloat16()}, {}]
+    digests = [digest_of_tensors(state, "") for state in states]
+    assert len(set(digests)) == len(states)
+    assert digest_of_tensors({"a": values}, "about") != digests[0]
+    assert digest_of_tensors({"b": values[3:], "a": values[:3]}, "") == digests[5]  # in any order
+    assert digest_of_tensors({"a": values.view(2, 3).t().contiguous().t()}, "") == digests[2]  # in any layout
+
+
+def test_it_can_be_a_model_with_names_and_a_size() -> None:
+    model: TeacherModel = NetworkTeacher(Listening(), HALF, classes=("a", "b"), size=(8, 8))
+    assert (model.classes, model.size) == (("a", "b"), (8, 8))
+    assert isinstance(model, TeacherModel)
+    assert not isinstance(model, StoredMaps)
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, nn.Module, dict[str, Tensor]]:
     """A run of two steps beside a teacher of another normalisation, and the teacher's state before it."""
@@ -136,7 +171,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, nn.Mo
     built = make_network(NetworkConfig(encoder=HALF_ENCODER, weights="none"), 1, seed=1)
     before = {name: value.clone() for name, value in built.network.state_dict().items()}
     teacher = NetworkTeacher(built.network, built.normalisation, engine.autocast)
-    run = make_run(settled, splits, engine, folder, teacher=teacher)
+    teaching = live_teaching(OpenedTeacher(model=FittedTeacher(teacher, channels=1)))
+    run = make_run(settled, splits, engine, folder, teaching=teaching)
     fit(run)
     return run, built.network, before
 
@@ -163,7 +199,8 @@ def test_a_run_neither_optimizes_nor_saves_its_teacher(taught: Taught) -> None:
     assert not optimized & {id(parameter) for parameter in network.parameters()}
     saved = torch.load(run.checkpoints.last, weights_only=True)
     assert saved["network"].keys() == run.network.state_dict().keys()
-    assert set(saved) == {"format", "identity", "state", "network", "optimizer"}
+    assert set(saved) == {"format", "identity", "state", "network", "projections", "optimizer"}
+    assert not saved["projections"]
     assert sum(len(group["params"]) for group in saved["optimizer"]["param_groups"]) == len(optimized)
 
 
@@ -173,7 +210,8 @@ def test_student_and_teacher_see_one_picture_in_two_normalisations(taught: Taugh
     hook = network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     pictures = images.repeat(1, 1, 4, 4)
     assert run.teacher is not None
-    run.teacher(pictures)
+    nowhere = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    run.teacher(Batch(pictures, nowhere, torch.arange(2)))
     hook.remove()
     torch.testing.assert_close(seen[0], pictures / 127.5 - 1)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))

@@ -64,6 +64,8 @@ class _Decoder:
     """Tried in this order where levels do not tell the depth."""
     counts_only: bool = False
     """The levels tell the depth, but their widths are not to be chosen."""
+    may_skip_first: bool = False
+    """There is no level for stride 2 where the encoder has no such feature map, as transformers have none."""
 
 
 # The first whose mark is there has it.
@@ -78,7 +80,9 @@ _DECODERS = {
     "pan": _Decoder("decoder.fpa.", width="decoder.fpa.branch1.1.conv.weight"),
     "deeplabv3plus": _Decoder("decoder.aspp.0.", width="decoder.aspp.0.project.0.weight"),
     "deeplabv3": _Decoder("decoder.aspp.convs.", width="decoder.aspp.project.0.weight"),
-    "segformer": _Decoder("decoder.mlp_stage.", r"decoder\.mlp_stage\.(\d+)\.linear\.weight", counts_only=True),
+    "segformer": _Decoder(
+        "decoder.mlp_stage.", r"decoder\.mlp_stage\.(\d+)\.linear\.weight", counts_only=True, may_skip_first=True
+    ),
     "dpt": _Decoder("decoder.reassemble_blocks.", depths=(4,)),
 }
 _HEADS = ("segmentation_head.0.weight", "segmentation_head.head.4.weight")  # the second is DPT's
@@ -155,7 +159,8 @@ def _levels(decoder: _Decoder, shapes: Shapes) -> tuple[tuple[int, ...], int | t
         if not widths:
             return decoder.depths, None
         channels = None if decoder.counts_only else tuple(widths[level] for level in sorted(widths))
-        return (len(widths),), channels
+        depths = (len(widths), len(widths) + 1) if decoder.may_skip_first and len(widths) < 5 else (len(widths),)
+        return depths, channels
     if decoder.width is not None and decoder.width in shapes:
         return decoder.depths, shapes[decoder.width][0]
     return decoder.depths, None
