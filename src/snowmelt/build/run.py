@@ -43,25 +43,31 @@ from snowmelt.training import (
 )
 
 
-def make_objective(config: ExperimentConfig, classes: tuple[str, ...]) -> Objective:
-    """The losses with their weights."""
+def make_objective(config: ExperimentConfig, classes: tuple[str, ...], features: bool = True) -> Objective:
+    """The losses with their weights.
+
+    Args:
+        features: ``False`` leaves feature matching out, where its projections are no longer there.
+    """
     weights = config.task.class_weights
     if weights is not None and len(weights) != len(classes):
         raise SnowmeltError(
             f"task.class_weights has {len(weights)} numbers, but the data has {len(classes)} classes "
             f"({', '.join(classes)}); give one weight per class"
         )
-    distillation = config.distillation
+    distillation, left_out = config.distillation, set() if features else {"feature"}
     objective = Objective(
         alpha=distillation.alpha,
         ce_weight=config.task.ce_weight,
         dice_weight=config.task.dice_weight,
-        distillation_weights={term: getattr(distillation, name) for name, term in TERMS.items()},
+        distillation_weights={
+            term: getattr(distillation, name) for name, term in TERMS.items() if term not in left_out
+        },
         class_weights=weights,
         ignore_index=IGNORE_INDEX,
         standardise=distillation.logit_standardisation,
         unlabelled_index=UNLABELLED,
-        scheduled=scheduled_weights(config),
+        scheduled=scheduled_weights(config).keys() - left_out,
     )
     if config.distills:
         objective.require(output_channels(classes))
@@ -242,6 +248,6 @@ def make_scorer(
         make_evaluation_batches(config, source, engine),
         source.classes,
         make_input(normalisation),
-        make_objective(config, source.classes),
+        make_objective(config, source.classes, features=False),
         teacher,
     )
