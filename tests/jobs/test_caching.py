@@ -95,7 +95,7 @@ def test_a_resumed_run_keeps_its_encoding(cycle_copy: Any) -> None:
     assert len(folders) == 1
     for about in folders[0].glob("cache.json"):
         about.write_text(about.read_text().replace('"stride": 1', '"stride": 8'))  # another table, another choice
-    with pytest.raises(SnowmeltError, match="digest of the teacher was .* uint8-s1-.* and is .* uint8-s8-"):
+    with pytest.raises(SnowmeltError, match=r"digest of the teacher was .* uint8-s1-.* and is .* uint8-s8-"):
         overheard(train_experiment, cached(cycle_copy, training={"max_steps": 2}), resume=True)
 
 

@@ -96,6 +96,7 @@ def _say_what_was_found(
     path: Path, found: IdentifiedNetwork, described: object, unused: list[str], options: OpenOptions
 ) -> None:
     given = {key: value for key, value in (options.network or {}).items() if value is not None}
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
     if described is not None:
         actual = found.describe()
         ignored = [key for key, value in given.items() if key in actual and actual[key] != value]
