@@ -233,11 +233,11 @@ def test_maps_are_mapped_to_the_students_classes(cache: TeacherCache, tmp_path: 
 def test_a_larger_map_is_averaged_not_sampled(cache: TeacherCache, tmp_path: Path) -> None:
     source = Pictures([0])
     (tmp_path / "maps").mkdir()
-    checkers = (8.0 - 16.0 * (np.indices((64, 64)).sum(0) % 2)).astype(np.float32)
-    np.save(tmp_path / "maps" / "000.npy", checkers[None])
+    stripes = np.tile(np.array([-8, 8, 8, -8], dtype=np.float32), (64, 16))  # sampled at cell centres all are 8
+    np.save(tmp_path / "maps" / "000.npy", stripes[None])
     maps = open_maps(tmp_path / "maps", OpenOptions(classes=source.classes, outputs="logits"))
     fill(cache, answers_of_maps(maps), source)
-    assert stored(cache, source).abs().max() < 0.1
+    assert stored(cache, source)[..., 2:-2].abs().max() < 0.1
 
 
 def test_a_map_of_another_picture_is_refused(cache: TeacherCache, tmp_path: Path) -> None:
