@@ -168,6 +168,7 @@ def test_the_size_that_its_processor_makes(folder: Path, entries: dict[str, Any]
     )
     edit(folder, "preprocessor_config.json", **entries)
     assert open_(folder).size == size
+    assert open_(folder, size=96).size == (96, 96)  # what the user asks for goes before it
 
 
 def test_normalisation_of_the_user_rules(folder: Path) -> None:

@@ -81,6 +81,7 @@ def open_teacher(config: ExperimentConfig, source: str, splits: Splits, engine: 
         autocast=engine.autocast,
         network=named_network(config),
         normalisation=given_normalisation(config),
+        size=config.teacher.image_size,
         outputs=config.teacher.outputs,
         probe=pictures,
         say=say,

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def open_hugging_face(target: str, options: OpenOptions) -> HuggingFaceModel:
 
     A copy in the hub's cache is used as it is. Weights are read from safetensors, or from a pickle that holds nothing
     but data; code that comes with a model is never run. Normalisation, order of colours and size are those of its
-    image processor; ``options.normalisation`` goes before them. Where there is no processor, ImageNet's normalisation.
+    image processor; ``options.normalisation`` and ``options.size`` go before them. Where there is no processor,
+    ImageNet's normalisation.
 
     Errors: SnowmeltError if transformers is not installed, for a folder that is incomplete or damaged, a model that is
     not for semantic segmentation, weights that miss something, a name that can be found neither here nor on the hub.
@@ -115,6 +117,8 @@ def open_hugging_face(target: str, options: OpenOptions) -> HuggingFaceModel:
     with _quiet(transformers):
         _check_task(config["model_type"], folder)
         preprocessing = read_preprocessing(folder, transformers, options)
+        if options.size is not None:
+            preprocessing = replace(preprocessing, size=(options.size, options.size))
         network = _load(folder, transformers, safe, options)
     normalisation = preprocessing.normalisation
     facts = ("hf", normalisation.mean, normalisation.std, preprocessing.flipped, preprocessing.size)

@@ -34,6 +34,8 @@ class OpenOptions:
     there: find out."""
     normalisation: Normalisation | None = None
     """None: what the file says, or what the kind knows."""
+    size: int | None = None
+    """Side of the square that the user wants the model to see; for kinds whose own size is a habit and no demand."""
     outputs: Outputs = "auto"
     """What the model gives; ``auto``: find out."""
     probe: Callable[[], Tensor] | None = None
