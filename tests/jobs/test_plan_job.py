@@ -147,3 +147,11 @@ def test_a_plan_counts_the_images_and_classes_of_a_folder(tmp_path: Path) -> Non
     three = json.loads(planned(config, "json"))["stages"][0]["trainable_parameters"]
     two = json.loads(planned(tiny(tmp_path, "auto"), "json"))["stages"][0]["trainable_parameters"]
     assert three - two == 2 * (8 * 9 + 1)
+
+
+def test_weights_that_move_are_shown(tmp_path: Path) -> None:
+    moving = {"alpha": {"kind": "linear", "initial": 0.8, "final": 0.2}}
+    text = planned(tiny(tmp_path, distillation={"weight_schedules": moving}))
+    rows = text[text.index("Weights of the losses") :].splitlines()
+    assert [line.split() for line in rows if line.strip()[:1].isdigit()] == [["0", "0.8"], ["1", "0.2"]]
+    assert "Weights of the losses" not in planned(tiny(tmp_path))

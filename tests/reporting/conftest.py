@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from snowmelt.reporting import RunFolder
-from snowmelt.schedules import LearningRateSchedule, Schedules, TemperatureSchedule, ThawSchedule
+from snowmelt.schedules import LearningRateSchedule, Schedules, TemperatureSchedule, ThawSchedule, WeightSchedule
 from snowmelt.training.events import (
     EpochEnded,
     EpochRecord,
@@ -28,7 +29,14 @@ class FakeRun:
     """The events of a run whose every figure is a function of epoch and step, so that a resume repeats them."""
 
     def __init__(
-        self, epochs: int = 6, steps: int = 2, classes: int = 2, teacher: bool = True, start: int = 2, every: int = 1
+        self,
+        epochs: int = 6,
+        steps: int = 2,
+        classes: int = 2,
+        teacher: bool = True,
+        start: int = 2,
+        every: int = 1,
+        weights: Mapping[str, WeightSchedule] | None = None,
     ) -> None:
         self.epochs, self.steps = epochs, steps
         self.classes = ("background", "person", "traffic light", "dog, small", "a", "b", "c")[:classes]
@@ -40,6 +48,7 @@ class FakeRun:
             thaw=ThawSchedule(start=start, every=every),
             learning_rate=LearningRateSchedule(),
             temperature=TemperatureSchedule() if teacher else None,
+            weights=weights or {},
         )
 
     def started(self, first_epoch: int = 0, first_step: int = 0, resumed: bool = False) -> RunStarted:
@@ -98,8 +107,14 @@ class FakeRun:
             agreement=0.5 + share / 3 if self.teacher else None,
             skipped_steps=0,
             best=done == self.steps,
+            **self._weights(epoch),
             timing={"seconds": 3.0, "images_per_second": speed, "peak_memory_mb": 100.5},
         )
+
+    def _weights(self, epoch: int) -> dict[str, Any]:
+        weights = self.schedules.weights_at(epoch)
+        alpha = weights.pop("alpha", None)
+        return {"alpha": alpha, "weights": weights} if weights or alpha is not None else {}
 
     def epoch(self, epoch: int, first: int = 1, last: int | None = None, speed: float = 40.0) -> list[Event]:
         """Steps ``first``..``last`` of an epoch, and its end if ``last`` is not given."""

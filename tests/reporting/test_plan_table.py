@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from snowmelt.reporting import plan_csv, plan_table
-from snowmelt.schedules import LearningRateSchedule, Plan, Schedules, ThawSchedule, make_plan
+from snowmelt.reporting import plan_csv, plan_table, weights_table
+from snowmelt.schedules import LearningRateSchedule, Plan, Schedules, ThawSchedule, WeightSchedule, make_plan
 
 COUNTS = {"decoder": 2_244_241, **{f"blocks.{index}": 500_000 + index for index in range(7)}}
 
@@ -71,3 +71,30 @@ def test_plan_csv_round_trip(plan: Plan) -> None:
         assert float(row["temperature"]) == epoch.temperature
         assert int(row["thawed_blocks"]) == epoch.thawed_blocks
         assert {name: float(row[f"lr/{name}"]) for name in epoch.learning_rates} == epoch.learning_rates
+
+
+def test_weights_that_move_have_a_table_that_fits(fake_run: Callable) -> None:
+    names = ("alpha", "kl", "logit_mse", "cwd", "dist_inter", "dist_intra", "feature", "ce", "dice")
+    weights = {name: WeightSchedule("linear", 0.855, 0.15) for name in names}
+    plan = make_plan(fake_run(epochs=50, start=10, every=5, weights=weights).schedules)
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(weights_table(plan))
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines) and "…" not in "".join(lines)
+    assert next(line.split() for line in lines if "epoch" in line) == ["epoch", *names]
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.strip()[:1].isdigit()}
+    assert list(rows) == ["0", "10", "15", "20", "25", "30", "35", "40", "49"]
+    assert rows["0"] == ["0.855"] * 9 and rows["49"] == ["0.15"] * 9
+    assert rows["25"] == [f"{plan.epochs[25].weights['kl']:.3g}"] * 9
+
+
+def test_without_schedules_no_table_of_weights(plan: Plan) -> None:
+    assert weights_table(plan) is None
+
+
+def test_weights_as_csv(fake_run: Callable) -> None:
+    schedule = WeightSchedule("cosine", 0.8, 0.2)
+    text = plan_csv(make_plan(fake_run(weights={"alpha": schedule, "cwd": schedule}).schedules))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0])[:5] == ["epoch", "temperature", "weights/alpha", "weights/cwd", "thawed_blocks"]
+    assert [float(row["weights/cwd"]) for row in rows] == [schedule.at(epoch, 6) for epoch in range(6)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from snowmelt.reporting import MetricTables, RunFolder, plan_csv, read_metrics
-from snowmelt.schedules import make_plan
+from snowmelt.schedules import WeightSchedule, make_plan
 from snowmelt.training.events import EpochEnded, Event
 
 CUTS = [(epoch, step) for epoch in range(6) for step in (0, 1)]
@@ -151,3 +151,17 @@ def test_bytes_depend_on_figures_only(folder: RunFolder, twin: RunFolder, fake_r
     feed(folder, fake_run().whole())
     feed(twin, [replace(e, device="cuda:0") if hasattr(e, "device") else e for e in fake_run().whole()])
     assert folder.metrics_file.read_bytes() == twin.metrics_file.read_bytes()
+
+
+def test_weights_have_their_columns_between_temperature_and_thaw(folder: RunFolder, fake_run: Callable) -> None:
+    """And a weight's cells equal those of the plan as text; alpha has no ``weights/``: it is what a fade left of it."""
+    schedules = {"alpha": WeightSchedule("cosine", 0.8, 0.2), "kl": WeightSchedule("linear", 1.0, 0.0)}
+    run = fake_run(weights=schedules)
+    feed(folder, run.whole())
+    header, *lines = folder.metrics_file.read_text().splitlines()
+    names = header.split(",")
+    assert names[3:7] == ["temperature", "alpha", "weights/kl", "thawed_blocks"]
+    planned = plan_csv(make_plan(run.schedules)).splitlines()
+    place = planned[0].split(",").index("weights/kl")
+    assert [line.split(",")[5] for line in lines] == [line.split(",")[place] for line in planned[1:]]
+    assert [float(line.split(",")[4]) for line in lines] == [schedules["alpha"].at(epoch, 6) for epoch in range(6)]

@@ -9,6 +9,7 @@ import pytest
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.reporting import RunFolder, TextLog, read_text_log
+from snowmelt.schedules import WeightSchedule
 from snowmelt.training.events import EpochEnded, Event, Message
 
 
@@ -112,3 +113,12 @@ def test_nothing_said_nothing_written(folder: RunFolder) -> None:
 def test_unreadable_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(SnowmeltError, match=r"x\.txt"):
         read_text_log(tmp_path / "x.txt")
+
+
+def test_weights_are_exact_too(folder: RunFolder, fake_run: Callable) -> None:
+    schedules = {"alpha": WeightSchedule("cosine", 0.8, 0.2), "kl": WeightSchedule("linear", 1.0, 0.0)}
+    feed(folder, fake_run(weights=schedules).whole())
+    [path] = folder.logs.glob("training_log_*.txt")
+    rows = read_text_log(path)
+    assert [row["alpha"] for row in rows] == [schedules["alpha"].at(epoch, 6) for epoch in range(6)]
+    assert [row["weights/kl"] for row in rows] == [schedules["kl"].at(epoch, 6) for epoch in range(6)]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from snowmelt.build import make_plan_of, open_data, output_channels, settle
 from snowmelt.config import ExperimentConfig
-from snowmelt.reporting import plan_csv, plan_table
+from snowmelt.reporting import plan_csv, plan_table, weights_table
 from snowmelt.schedules import Plan
 
 
@@ -27,6 +27,10 @@ def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
     else:
         console = Console()
         console.print(plan_table(plan, title=settled.name))
+        weights = weights_table(plan)
+        if weights is not None:
+            console.print("Weights of the losses, at each stage's first epoch and at the last:", highlight=False)
+            console.print(weights)
         for note in (*notes, *explain_plan(settled, plan)):
             console.print(note, soft_wrap=True, highlight=False)
 

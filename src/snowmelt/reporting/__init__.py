@@ -1,7 +1,7 @@
 """Reporting: the run folder, and listeners that write what training tells."""
 
 from snowmelt.reporting.cache_table import effects_table
-from snowmelt.reporting.plan_table import plan_csv, plan_table
+from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
 from snowmelt.reporting.progress import ProgressDisplay
@@ -27,4 +27,5 @@ __all__ = [
     "read_metrics",
     "read_text_log",
     "save_predictions",
+    "weights_table",
 ]

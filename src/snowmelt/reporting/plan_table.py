@@ -1,4 +1,4 @@
-"""The plan for a person: one row a stage on the screen, one row an epoch as CSV."""
+"""The plan for a person: one row a stage on the screen, the weights that move; one row an epoch as CSV."""
 
 from __future__ import annotations
 
@@ -59,6 +59,24 @@ def plan_table(plan: Plan, title: str | None = None) -> Table:
         if counted:
             cells.append("" if stage.trainable_parameters is None else f"{stage.trainable_parameters:,}")
         table.add_row(*cells)
+    return table
+
+
+def weights_table(plan: Plan) -> Table | None:
+    """The scheduled weights at the first epoch of each stage and at the last of all; ``None`` where none is scheduled.
+
+    A table of its own: all nine weights beside each other leave no room in 80 columns for the stages' other figures.
+    """
+    names = list(plan.epochs[0].weights)
+    if not names:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column("epoch", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    shown = dict.fromkeys([*(stage.first_epoch for stage in plan.stages), plan.epochs[-1].epoch])
+    for row in (plan.epochs[epoch] for epoch in shown):
+        table.add_row(str(row.epoch), *(f"{row.weights[name]:.3g}" for name in names))
     return table
 
 
