@@ -9,8 +9,10 @@ import pytest
 from tiny_experiments import BLOCKS, tiny
 
 from snowmelt.build import make_network, make_plan_of, make_schedules, parameter_counts
+from snowmelt.build.plan import TERMS, scheduled_weights
 from snowmelt.config import with_values
 from snowmelt.config_manager import REFERENCE, ConfigManager
+from snowmelt.losses import DISTILLATION_TERMS
 from snowmelt.models import Thaw
 from snowmelt.schedules import Plan
 
@@ -125,3 +127,27 @@ def test_schedules_are_built_from_the_settings(tmp_path: Path) -> None:
     schedules = make_schedules(config, ("deep", "shallow"))
     assert schedules.learning_rates_at(1.5) == {"decoder": 0.5, "deep": 0.125, "shallow": 0.125}
     assert schedules.epochs == config.training.epochs
+
+
+def test_every_weight_of_the_settings_is_a_loss_by_its_name() -> None:
+    assert dict(TERMS) == {
+        "kl_weight": "kl",
+        "mse_weight": "logit_mse",
+        "cwd_weight": "cwd",
+        "dist_inter_weight": "dist_inter",
+        "dist_intra_weight": "dist_intra",
+        "feature_weight": "feature",
+    }
+    assert set(TERMS.values()) == {*DISTILLATION_TERMS, "feature"}
+
+
+def test_scheduled_weights_go_by_the_names_of_the_losses(tmp_path: Path) -> None:
+    moving = {"initial": 0.0, "final": 1.0}
+    schedules = {name: moving for name in ("alpha", "mse_weight", "dice_weight")}
+    config = tiny(tmp_path, distillation={"weight_schedules": schedules})
+    assert list(scheduled_weights(config)) == ["alpha", "logit_mse", "dice"]
+    assert make_schedules(config, ()).weights_at(config.training.epochs - 1) == dict.fromkeys(
+        ("alpha", "logit_mse", "dice"), 1.0
+    )
+    plain = with_values(config, {"distillation": {"enabled": False}})
+    assert list(scheduled_weights(plain)) == ["dice"]  # the others would weigh nothing

@@ -35,6 +35,20 @@ from snowmelt.errors import SnowmeltError
         ({"distillation": {"weight_schedules": {"alpha": {"final": 1.5}}}}, "alpha is a share, but rises to 1.5"),
         ({"distillation": {"weight_schedules": {"kl_weight": {"final": -1}}}}, "weight_schedules.kl_weight"),
         ({"distillation": {"adaptive_epochs": 0}}, "distillation.adaptive_epochs"),
+        ({"distillation": {"adaptive_epochs": 9}}, "adaptive_epochs is given, but adaptive is off"),
+        (
+            {"distillation": {"kl_weight": 0.0, "cwd_weight": 1.0, "logit_standardisation": True}},
+            "logit_standardisation is about the KL, but kl_weight is 0",
+        ),
+        ({"teacher": {"image_size": 64}}, "image_size is for teachers that are given, but source is 'auto'"),
+        ({"teacher": {"mode": "live", "cache_stride": 2}}, "for stored answers, but mode is 'live'"),
+        (
+            {
+                "distillation": {"feature_weight": 1.0, "feature_layers": ["decoder"]},
+                "teacher": {"cache_precision": "uint8"},
+            },
+            "for stored answers, but features ask the teacher live",
+        ),
     ],
 )
 def test_what_does_not_hang_together_is_refused_in_one_line(values: dict[str, Any], said: str) -> None:
@@ -78,3 +92,9 @@ def test_a_second_class_map_replaces_the_first() -> None:
     config = ExperimentConfig(teacher={"source": "a.onnx", "class_map": {1: "person", 0: "background"}})
     changed = with_values(config, {"teacher": {"class_map": {2: "person"}}})
     assert changed.teacher.class_map == {2: "person"}
+
+
+def test_what_does_nothing_now_may_stand_at_its_default() -> None:
+    """``config.yaml`` names every setting, those that have no effect too."""
+    config = ExperimentConfig(teacher={"source": "a.onnx", "mode": "live"})
+    assert ExperimentConfig(**config.model_dump(mode="json")) == config

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from snowmelt.build.networks import make_network
 from snowmelt.config import ExperimentConfig
+from snowmelt.config.teaching import TASK_WEIGHTS, distillation_weights
 from snowmelt.models import Thaw
-from snowmelt.schedules import Plan, Schedules, WeightSchedule, make_plan
+from snowmelt.schedules import ALPHA, Plan, Schedules, WeightSchedule, make_plan
 
 # The settings' name of a weight -> what the objective calls it.
-TERMS = {
-    "kl_weight": "kl",
-    "mse_weight": "logit_mse",
-    "cwd_weight": "cwd",
-    "dist_inter_weight": "dist_inter",
-    "dist_intra_weight": "dist_intra",
-    "feature_weight": "feature",
-}
-NAMES = {**TERMS, "alpha": "alpha", "ce_weight": "ce", "dice_weight": "dice"}
+TERMS = {name: name.removesuffix("_weight") for name in distillation_weights()} | {"mse_weight": "logit_mse"}
+NAMES = {**TERMS, "alpha": ALPHA, **{name: name.removesuffix("_weight") for name in TASK_WEIGHTS}}
 
 
 def scheduled_weights(config: ExperimentConfig) -> dict[str, WeightSchedule]:
     """The schedules of weights by the objective's names; those of distillation only where there is a teacher."""
-    of_task = ("ce_weight", "dice_weight")
     return {
         NAMES[name]: given.schedule()
         for name, given in config.distillation.weight_schedules.items()
-        if config.distills or name in of_task
+        if config.distills or name in TASK_WEIGHTS
     }
 
 

@@ -227,6 +227,10 @@ class ExperimentConfig(Settings):
             )
         if self.distills and distillation.matches_features and self.teacher.mode == "cached":
             raise SnowmeltError("distillation.feature_weight: features are not cached; use teacher.mode=live")
+        if self.distills and distillation.matches_features and self.teacher.lays_down_encoding:
+            raise SnowmeltError(
+                "teacher.cache_precision and cache_stride are for stored answers, but features ask the teacher live"
+            )
         return self
 
     @property

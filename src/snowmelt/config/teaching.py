@@ -14,18 +14,8 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.schedules import WeightKind, WeightSchedule
 
 TEACHER_ENCODER = "timm-efficientnet-b3"
-SCHEDULABLE = (
-    "alpha",
-    "kl_weight",
-    "mse_weight",
-    "cwd_weight",
-    "dist_inter_weight",
-    "dist_intra_weight",
-    "feature_weight",
-    "ce_weight",
-    "dice_weight",
-)
-"""Weights that may follow a schedule; the last two are the task's."""
+TASK_WEIGHTS = ("ce_weight", "dice_weight")
+"""Weights of the task that may follow a schedule, as alpha and every weight of distillation may."""
 
 
 class NetworkConfig(Settings):
@@ -87,11 +77,23 @@ class TeacherConfig(Settings):
     def _is_used(self) -> TeacherConfig:
         if (self.mean is None) != (self.std is None):
             raise SnowmeltError("mean and std belong together; give both or neither")
-        foreign = {"class_map": self.class_map, "mean": self.mean, "outputs": self.outputs != "auto"}
+        foreign = {
+            "class_map": self.class_map,
+            "mean": self.mean,
+            "outputs": self.outputs != "auto",
+            "image_size": self.image_size,  # one that is trained here learns at the student's
+        }
         given = [name for name, value in foreign.items() if value]
         if given and self.source in ("auto", "none"):
             raise SnowmeltError(f"{given[0]} is for teachers that are given, but source is {self.source!r}")
+        if self.mode == "live" and self.lays_down_encoding:
+            raise SnowmeltError("cache_precision and cache_stride are for stored answers, but mode is 'live'")
         return self
+
+    @property
+    def lays_down_encoding(self) -> bool:
+        """Whether the form of stored answers is given, not left to measurement."""
+        return self.cache_precision != "auto" or self.cache_stride != "auto"
 
 
 class WeightScheduleConfig(Settings):
@@ -162,21 +164,32 @@ class DistillationConfig(Settings):
     @model_validator(mode="after")
     def _hangs_together(self) -> DistillationConfig:
         for name, schedule in self.weight_schedules.items():
-            if name not in SCHEDULABLE:
-                raise SnowmeltError(f"weight_schedules: there is no weight {name!r}; known: {', '.join(SCHEDULABLE)}")
+            if name not in (known := ("alpha", *distillation_weights(), *TASK_WEIGHTS)):
+                raise SnowmeltError(f"weight_schedules: there is no weight {name!r}; known: {', '.join(known)}")
             if name == "alpha" and max(schedule.values) > 1:
                 raise SnowmeltError(f"weight_schedules: alpha is a share, but rises to {max(schedule.values):g}")
         if bool(self.feature_layers) != self.matches_features:
             raise SnowmeltError("feature_layers and feature_weight belong together; give both or neither")
+        if self.logit_standardisation and not self._takes_part("kl_weight"):
+            raise SnowmeltError("logit_standardisation is about the KL, but kl_weight is 0; set one of them")
+        if self.adaptive_epochs != type(self).model_fields["adaptive_epochs"].default and not self.adaptive:
+            raise SnowmeltError("adaptive_epochs is given, but adaptive is off; set adaptive to true or leave it out")
         return self
 
     @property
     def matches_features(self) -> bool:
         """Whether feature matching takes part."""
-        return self.feature_weight > 0 or "feature_weight" in self.weight_schedules
+        return self._takes_part("feature_weight")
 
     @property
     def has_terms(self) -> bool:
         """Whether any distillation loss has a weight, now or later in the run."""
-        names = [name for name in SCHEDULABLE[1:] if name not in ("ce_weight", "dice_weight")]
-        return any(getattr(self, name) > 0 or name in self.weight_schedules for name in names)
+        return any(self._takes_part(name) for name in distillation_weights())
+
+    def _takes_part(self, name: str) -> bool:
+        return getattr(self, name) > 0 or name in self.weight_schedules
+
+
+def distillation_weights() -> tuple[str, ...]:
+    """The settings' names of the weights of all distillation losses: whatever ends in ``_weight`` is one."""
+    return tuple(name for name in DistillationConfig.model_fields if name.endswith("_weight"))
