@@ -28,6 +28,8 @@ FREE = [
     ("data.workers", 3),
     ("student.weights", "auto"),
     ("teacher.cache_folder", "elsewhere"),
+    ("teacher.cache_precision", "float16"),
+    ("teacher.cache_stride", 4),
     ("training.max_steps", 5),
     ("training.device", "auto"),
     ("training.threads", 2),
@@ -175,3 +177,18 @@ def test_a_digest_depends_on_values_and_not_on_their_order() -> None:
 
 def test_flat_settings_have_dotted_names() -> None:
     assert flatten({"a": 1, "b": {"c": {"d": [2]}, "e": {}}}) == {"a": 1, "b.c.d": [2]}
+
+
+def test_a_teacher_follows_the_schedules_of_its_task(config: ExperimentConfig, splits: Splits) -> None:
+    """Those of distillation are the student's; a task whose constant weights are 0 is a task for the teacher too."""
+    fading = {"ce_weight": {"initial": 0.0, "final": 1.0}, "alpha": {"initial": 0.5, "final": 0.0}}
+    changed = with_values(
+        config,
+        {"task": {"ce_weight": 0.0, "dice_weight": 0.0}, "distillation": {"weight_schedules": fading, "cwd_weight": 1}},
+    )
+    experiment = teacher_experiment(changed, splits)
+    assert not experiment.distillation.enabled
+    assert list(experiment.distillation.weight_schedules) == ["ce_weight"]
+    assert experiment.distillation.weight_schedules["ce_weight"].initial == 0.0
+    alone = with_values(config, {"distillation": {"weight_schedules": {"alpha": fading["alpha"]}}})
+    assert teacher_name(alone, splits) == teacher_name(config, splits)

@@ -17,6 +17,8 @@ FREE_ON_RESUME = (
     "output",
     "data.workers",
     "teacher.cache_folder",
+    "teacher.cache_precision",  # the encoding in use is part of the teacher's digest, which is compared
+    "teacher.cache_stride",
     "student.weights",  # the checkpoint has taken their place
     "training.max_steps",
     "training.device",

@@ -13,7 +13,7 @@ from snowmelt.build.data import FILES_SIZE, labelled_only
 from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import output_channels
 from snowmelt.config import ExperimentConfig, with_values
-from snowmelt.config.teaching import TEACHER_ENCODER
+from snowmelt.config.teaching import TASK_WEIGHTS, TEACHER_ENCODER
 from snowmelt.data import EvaluationDataset, Source, Splits, build_evaluation_transform, collate
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import Normalisation
@@ -189,7 +189,6 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     """
     values = {
         "student": config.teacher.network.model_dump(exclude_unset=True),
-        "distillation": {"enabled": False},
         "thaw": {"progressive": False, "lr_scale": config.teacher.lr_scale or 0.1},
         "optimizer": {"schedule": "cosine"},
         "training": {"epochs": config.teacher.epochs or config.training.epochs},
@@ -204,6 +203,8 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
         if key not in ("student", "teacher", "distillation", "temperature", "thaw")
     }
     kept["data"] = {**kept.get("data", {}), "unlabelled": None}
+    of_task = {name: each for name, each in config.distillation.weight_schedules.items() if name in TASK_WEIGHTS}
+    kept["distillation"] = {"enabled": False, **({"weight_schedules": of_task} if of_task else {})}
     teacher = with_values(ExperimentConfig(**kept), values)
     also = {
         "weights": teacher.student.weights,
