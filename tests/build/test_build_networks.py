@@ -96,7 +96,7 @@ def test_tensors_that_do_not_fit_are_counted_and_the_first_named(write: Write) -
     assert " missing (" in text
     assert " unexpected (" in text
     assert ", ...)" in text
-    assert "set teacher.network to the network that the file holds" in text
+    assert "score a run with the settings that it was trained with" in text
 
 
 def test_tensors_of_another_shape_are_named(write: Write) -> None:

@@ -216,7 +216,6 @@ def test_unlabelled_images_leave_out_what_is_labelled_or_scored(folder: Path, tm
     assert notes == [
         "3 of the unlabelled images are training images too and are left out",
         f"{held_out} of the unlabelled images are validation images too and are left out",
-        f"{5 - held_out} unlabelled images join the 3 labelled ones",
     ]
     assert labelled_only(joined) == labelled
 
@@ -226,3 +225,21 @@ def test_unlabelled_images_that_are_all_known_are_refused(folder: Path) -> None:
     splits = open_data(config)
     with pytest.raises(SnowmeltError, match="every picture in it is a training, validation or test image"):
         join_unlabelled(config, replace(splits))
+
+
+def test_unlabelled_images_leave_out_test_images_too(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+        whole = write_data_folder(tmp_path / "whole" / part, count=count, classes=2 + len(part) % 3)
+        for kind in ("images", "masks"):
+            shutil.copytree(whole / kind, tmp_path / "data" / part / kind)
+    more = write_data_folder(tmp_path / "more", count=2, classes=6) / "images"
+    for path in (tmp_path / "data" / "test" / "images").iterdir():
+        shutil.copy(path, more / f"held_out_{path.name}")
+    config = ExperimentConfig(
+        data={"source": str(tmp_path / "data"), "unlabelled": str(more), "image_size": 64, "classes": list("abcd")}
+    )
+    splits = open_data(config)
+    assert splits.test is not None and len(splits.test) == 3
+    joined, left_out = join_unlabelled(config, splits)
+    assert len(joined.train) == 6 + 2
+    assert left_out == ["3 of the unlabelled images are test images too and are left out"]

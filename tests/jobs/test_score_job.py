@@ -97,3 +97,23 @@ def test_a_class_that_is_absent_is_said_to_be_absent(tmp_path: Path) -> None:
     write_score(tmp_path / "scores.json", score, "val", 3)
     kept = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
     assert kept["iou"] == {"background": 0.5, "person": None}
+
+
+def test_a_given_teacher_that_is_gone_is_said_and_left_out(cycle_copy: Any) -> None:
+    config = cycle_copy.distilled(name="taught", teacher={"source": str(cycle_copy.teacher)}, training={"max_steps": 1})
+    overheard(train_experiment, config)
+    cycle_copy.teacher.rename(cycle_copy.output / "elsewhere")
+    score, said = overheard(score_run, config)
+    assert score.teacher_miou is None
+    assert "the teacher is not scored beside the student: teacher.source:" in said
+    assert "does not exist" in said
+
+
+def test_unlabelled_images_need_not_be_there_for_a_score(cycle_copy: Any, tmp_path: Path) -> None:
+    more = write_data_folder(tmp_path / "more", count=3) / "images"
+    config = cycle_copy.distilled(name="joined", data={"unlabelled": str(more)}, training={"max_steps": 1})
+    overheard(train_experiment, config)
+    more.rename(tmp_path / "gone")
+    score, said = overheard(score_run, config)
+    assert "unlabelled" not in said
+    assert score.teacher_miou is not None

@@ -232,3 +232,11 @@ def test_a_plain_student_of_other_data_is_no_measure(cycle_copy: Any, tmp_path: 
     config = cycle_copy.distilled(name="second", teacher=given, data=data, training={"max_steps": 1})
     _, said = overheard(train_experiment, config)
     assert "not better than the plain student" not in said
+
+
+def test_a_score_on_other_images_is_no_score_here(cycle: Any, tmp_path: Path) -> None:
+    given = {"source": str(cycle.teacher)}
+    for data, known in (({}, True), ({"image_size": 96}, False), ({"source": "scenes:8"}, False)):
+        session, _ = overheard(open_session, tiny(tmp_path, teacher=given, data=data))
+        found, _ = overheard(find_teacher, session)
+        assert (found.miou is not None) == known

@@ -56,7 +56,7 @@ def open_data(config: ExperimentConfig) -> Splits:
 
 
 def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, list[str]]:
-    """The splits with the pictures of ``data.unlabelled`` behind the labelled ones, and what to say about it.
+    """The splits with the pictures of ``data.unlabelled`` behind the labelled ones, and what was left out of these.
 
     Pictures that are also labelled, validation or test images are left out, whatever they are called: a score on
     images that were distilled on would flatter the run.
@@ -79,7 +79,6 @@ def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, l
     if not kept:
         raise SnowmeltError(f"data.unlabelled: {folder}: every picture in it is a training, validation or test image")
     unlabelled = SubsetSource(pictures, kept) if left_out else pictures
-    notes.append(f"{len(kept)} unlabelled images join the {len(splits.train)} labelled ones")
     return replace(splits, train=JoinedSource(splits.train, unlabelled)), notes
 
 

@@ -103,7 +103,7 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
     if problems:
         raise SnowmeltError(
             f"{path}: does not fit {settings.architecture} with {settings.encoder}: tensors {'; '.join(problems)}; "
-            "set teacher.network to the network that the file holds"
+            "score a run with the settings that it was trained with"
         )
     built.network.load_state_dict(state)
     return built

@@ -62,12 +62,12 @@ def cache_teacher(config: ExperimentConfig) -> FillReport:
     """
     if not config.distills:
         raise SnowmeltError(f"{config.name} has no teacher to cache; distillation.enabled or teacher.source says so")
+    if config.teacher.mode == "live" or config.distillation.matches_features:  # before a teacher is trained for it
+        why = "features are matched" if config.distillation.matches_features else "teacher.mode says so"
+        raise SnowmeltError(f"{config.name} asks its teacher live ({why}); there is nothing to cache")
     session = open_session(config)
     found = find_teacher(session)
     assert found is not None
-    if choose_mode(session.config, found.teacher) == "live":
-        why = "features are matched" if config.distillation.matches_features else "teacher.mode says so"
-        raise SnowmeltError(f"{config.name} asks its teacher live ({why}); there is nothing to cache")
     _, cache, report = fill_cache(session, found)
     if session.leads:
         Console().print(effects_table(cache.effects, cache.encoding))

@@ -51,14 +51,23 @@ def settings_of_run(folder: RunFolder, asked: ExperimentConfig) -> ExperimentCon
     Data that are asked for now win, and so does the device: a run may be scored on other images, elsewhere.
     """
     if not folder.config_file.exists():
-        return asked
+        return with_values(asked, {"data": {"unlabelled": None}})
     given = asked.model_dump(exclude_unset=True, include={"data": True, "training": {"precision"}})
-    here = {"name": asked.name, "output": asked.output, "training": {"device": asked.training.device}}
+    here = {
+        "name": asked.name,
+        "output": asked.output,
+        "training": {"device": asked.training.device},
+        "data": {"unlabelled": None},  # nothing there is scored, so the folder may be gone
+    }
     return with_values(ExperimentConfig(**folder.read_config()), merge(given, here))
 
 
 def existing_teacher(session: Session, source: Source) -> Teaching | None:
-    """The experiment's teacher on the images of ``source`` if it is there; scoring does not train one."""
+    """The experiment's teacher on the images of ``source`` if it can be asked about them; scoring does not train one.
+
+    A student is scored without its teacher too, so one that has gone, or whose classes are not those of other data
+    that are asked for, is said and left out.
+    """
     config = session.config
     if not config.distills:
         return None
@@ -69,7 +78,11 @@ def existing_teacher(session: Session, source: Source) -> Teaching | None:
         if not path.exists():
             return None
         given = f"weights:{path}"
-    opened = open_teacher(config, given, session.splits, session.engine, session.say)
+    try:
+        opened = open_teacher(config, given, session.splits, session.engine, session.say)
+    except SnowmeltError as error:
+        session.say(f"the teacher is not scored beside the student: {error}")
+        return None
     if opened.maps is not None and not all(opened.maps.has(source.name(index)) for index in range(len(source))):
         return None  # maps were computed for the images that are trained on
     return examiner_of(opened, source)

@@ -27,6 +27,7 @@ class Session:
     engine: Engine
     splits: Splits
     warnings: tuple[str, ...] = ()  # to be said in every run of this session, and again in its summary
+    doubts: tuple[str, ...] = ()  # about the unlabelled images: said in the run that sees them, and in its summary
 
     @property
     def leads(self) -> bool:
@@ -53,12 +54,12 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
     engine = make_engine(config)
     labelled = open_data(config)
     settled, notes = settle(config, len(labelled.train))
-    splits, more = join_unlabelled(config, labelled)
+    splits, left_out = join_unlabelled(config, labelled)
     settled, warnings = settle_weights(settled)
     resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
-    session = Session(with_values(settled, resolved), engine, splits, tuple(warnings))
+    session = Session(with_values(settled, resolved), engine, splits, tuple(warnings), tuple(left_out))
     session.say(describe_data(session))
-    for note in (*notes, *more):
+    for note in (*notes, *left_out):
         session.say(note)
     if check and session.leads:
         splits.check()
@@ -69,7 +70,10 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
 def describe_data(session: Session) -> str:
     """What is trained on; embedded scenes are announced so that nobody takes them for their own data."""
     splits = session.splits
-    counts = f"{len(labelled_only(splits).train)} training and {len(splits.val)} validation images"
+    labelled = len(labelled_only(splits).train)
+    counts = f"{labelled} training and {len(splits.val)} validation images"
+    if len(splits.train) > labelled:
+        counts += f"; {len(splits.train) - labelled} unlabelled images join the {labelled} labelled ones"
     if is_scenes(session.config):
         return (
             f">>> EMBEDDED DATA: {counts} of generated scenes, not yours. They prove the machinery; "

@@ -20,7 +20,7 @@ STILL_RISING = 0.01  # mIoU gained in the last quarter of a training above which
 
 @dataclass(frozen=True)
 class FoundTeacher:
-    """A teacher ready to teach, its validation score where it is known, and what to say about it."""
+    """A teacher ready to teach, its score on the session's validation images where known, and what to say about it."""
 
     teacher: OpenedTeacher
     miou: float | None
@@ -57,7 +57,8 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
     record = None if root is None else read_record(root)
     if root is None or record is None:
         return FoundTeacher(opened, None)
-    return FoundTeacher(opened, record.get("best_miou"), tuple(notices_of(root, record)))
+    comparable = (record.get("data"), record.get("image_size")) == (session.data_digest, config.data.image_size)
+    return FoundTeacher(opened, record.get("best_miou") if comparable else None, tuple(notices_of(root, record)))
 
 
 def run_folder_of(source: str) -> Path | None:
@@ -103,7 +104,7 @@ def notices_of(root: Path, record: dict[str, Any] | None) -> list[str]:
     if record.get("reason") == "complete" and gain is not None and gain > STILL_RISING:
         return [
             f"the teacher was still improving when its training ended (+{gain:.3f} mIoU in the last quarter); "
-            "a longer one may teach better: --set teacher.epochs=N"
+            "a longer one may teach better (--set teacher.epochs=N for a teacher that is trained by itself)"
         ]
     return []
 

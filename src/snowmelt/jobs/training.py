@@ -37,7 +37,7 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
         resume=resume,
         overwrite=overwrite,
         teaching=teaching,
-        notices=() if found is None else (*found.notices, *compare_with_plain(session, found)),
+        notices=() if found is None else (*session.doubts, *found.notices, *compare_with_plain(session, found)),
     )
 
 
@@ -47,7 +47,10 @@ def compare_with_plain(session: Session, found: FoundTeacher) -> list[str]:
     plain = best_plain(config.output, session.data_digest, config.data.image_size, config.student.encoder)
     if plain is None or found.miou is None or found.miou > plain[1]:
         return []
+    remedy = "take a stronger teacher"
+    if config.teacher.source == "auto":
+        remedy = "train the teacher longer (--set teacher.epochs=N) or take a stronger one"
     return [
         f"the teacher (mIoU {found.miou:.4f}) is not better than the plain student in {plain[0]} ({plain[1]:.4f}): "
-        "distillation can hurt here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
+        f"distillation can hurt here; {remedy}"
     ]
