@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_experiments import overheard, write_data_folder
+from tiny_experiments import overheard, tiny, write_data_folder
 
+from snowmelt.build import open_data
 from snowmelt.config import with_values
 from snowmelt.errors import SnowmeltError
-from snowmelt.jobs import cache_teacher, score_run, train_experiment
+from snowmelt.jobs import cache_teacher, caching, score_run, train_experiment
 from snowmelt.models import load_weights
 from snowmelt.reporting import RunFolder
 from snowmelt.teachers import FittedTeacher
@@ -110,7 +112,10 @@ def test_a_resumed_run_keeps_its_encoding(cycle_copy: Any) -> None:
         ),
     ],
 )
-def test_where_there_is_nothing_to_cache_it_says_so(cycle: Any, values: dict[str, Any], said: str) -> None:
+def test_where_there_is_nothing_to_cache_it_says_so(
+    cycle: Any, values: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caching, "open_session", lambda config: pytest.fail("a teacher would be trained first"))
     config = with_values(cached(cycle), values)
     with pytest.raises(SnowmeltError, match=said):
         overheard(cache_teacher, config)
@@ -128,6 +133,21 @@ def test_images_without_masks_join_and_their_teacher_never_sees_them(cycle_copy:
     rows = metrics(config)
     assert all(float(row["train/task"]) > 0 and float(row["train/kl"]) > 0 for row in rows)
     assert record["data"] == train_record(cycle_copy)["data"]  # comparable with runs on the labelled images alone
+
+
+def test_unlabelled_images_that_are_left_out_are_named_in_the_summary(cycle: Any, tmp_path: Path) -> None:
+    root = write_data_folder(tmp_path / "set")
+    more = write_data_folder(tmp_path / "more", count=3, classes=3) / "images"
+    held_out = open_data(tiny(tmp_path, data={"source": str(root)})).val.name(0)
+    shutil.copy(root / "images" / held_out, more / "again.png")
+    data = {"source": str(root), "unlabelled": str(more)}
+    config = tiny(tmp_path / "runs", teacher={"source": str(cycle.teacher)}, data=data, training={"max_steps": 1})
+    _, said = overheard(train_experiment, config)
+    note = "1 of the unlabelled images are validation images too and are left out"
+    assert "3 unlabelled images join the 5 labelled ones" in said
+    assert f"warning: {note}" in said and f"  - {note}" in said
+    [log] = (config.output / config.name / "logs").glob("training_log_*.txt")
+    assert note in log.read_text()
 
 
 def test_features_are_matched_live_and_scored_without(cycle_copy: Any) -> None:
