@@ -69,4 +69,4 @@ def _bernoulli_kl(student: Tensor, teacher: Tensor) -> Tensor:
 def _categorical_kl(student: Tensor, teacher: Tensor) -> Tensor:
     student_log = F.log_softmax(student, dim=1)
     teacher_log = F.log_softmax(teacher, dim=1)
-    return (teacher_log.exp() * (teacher_log - student_log)).sum(dim=1)  # (B, H, W)
+    return F.kl_div(student_log, teacher_log, reduction="none", log_target=True)  # (B, C, H, W), one pass

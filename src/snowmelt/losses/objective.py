@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses.pixels import Divisor
+from snowmelt.losses.precision import for_loss
 from snowmelt.losses.segmentation import cross_entropy, dice
 from snowmelt.losses.standardisation import standardised_kl
 from snowmelt.losses.terms import DISTILLATION_TERMS, find_term, untempered
@@ -106,6 +107,7 @@ class Objective:
         ``features``.
         """
         now = self._weights(weights)
+        student_logits = for_loss(student_logits)  # once for all terms
         terms = self._task_terms(student_logits, target, pixels, images)
         task = student_logits.new_zeros(())
         for weight, name in TASK_WEIGHTS.items():

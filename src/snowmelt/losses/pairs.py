@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses.pixels import check_valid, keep_valid
-from snowmelt.losses.precision import loss_dtype
+from snowmelt.losses.precision import for_loss, loss_dtype
 
 
 def ready_pair(student: Tensor, teacher: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def ready_pair(student: Tensor, teacher: Tensor, valid: Tensor | None) -> tuple[
         )
     check_valid(valid, student)
     dtype = loss_dtype(student, teacher)
-    return keep_valid(student.to(dtype), valid), keep_valid(teacher.detach().to(dtype), valid)
+    return keep_valid(for_loss(student, dtype), valid), keep_valid(for_loss(teacher.detach(), dtype), valid)
 
 
 def check_temperature(temperature: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,9 +21,36 @@ def keep_valid(values: Tensor, valid: Tensor | None) -> Tensor:
     The selection comes before any arithmetic, not after: zeroing a loss afterwards still lets a NaN into the
     gradient, as 0 * NaN is NaN in the backward pass.
     """
-    if valid is None:
-        return values
-    return torch.where(valid.unsqueeze(1), values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return values if valid is None else keep(values, valid.unsqueeze(1))
+
+
+def keep(values: Tensor, mask: Tensor) -> Tensor:
+    """``values`` of float32, float64 or a half precision with 0 where ``mask`` (bool, broadcastable) is False.
+
+    As ``torch.where`` with 0, NaN included, but by the bits: PyTorch's selection is not vectorised on CPUs and takes
+    ten times as long, which one notices in a step that has a dozen of them.
+    """
+    kept: Tensor = _Keep.apply(values, mask)
+    return kept
+
+
+class _Keep(torch.autograd.Function):
+    """Bitwise "and" with all ones or all zeros; its derivative is itself."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        bits = _INTEGERS[values.element_size()]
+        ones = mask.to(bits).neg_()  # True: -1, of which every bit is 1
+        return values.view(bits).bitwise_and(ones).view(values.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return keep(gradients[0], mask), None
+
+
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 
 
 def mean_over(total: Tensor, own_count: int | Tensor, divisor: Divisor) -> Tensor:

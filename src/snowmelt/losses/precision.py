@@ -21,3 +21,12 @@ def loss_dtype(*tensors: Tensor) -> torch.dtype:
     for tensor in tensors:
         dtype = torch.promote_types(dtype, tensor.dtype)
     return dtype
+
+
+def for_loss(values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """(B, C, H, W) in the precision of losses (or ``dtype``), plane by plane in memory.
+
+    Networks answer channels last, in which PyTorch's softmax over channels takes ten times as long on a CPU. The
+    order is changed first, while half precision is still half the bytes.
+    """
+    return values.contiguous().to(loss_dtype(values) if dtype is None else dtype)

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.losses.pixels import Divisor, keep_valid, mean_over
-from snowmelt.losses.precision import loss_dtype, without_autocast
+from snowmelt.losses.pixels import Divisor, keep, keep_valid, mean_over
+from snowmelt.losses.precision import for_loss, without_autocast
 
 
 def cross_entropy(
@@ -46,8 +46,7 @@ def cross_entropy(
         else:
             weight = None if class_weights is None else _as_tensor(class_weights, logits)
             per_pixel = F.cross_entropy(logits, labels, weight=weight, reduction="none")
-        zero = torch.zeros((), dtype=per_pixel.dtype, device=per_pixel.device)
-        return mean_over(torch.where(valid, per_pixel, zero).sum(), valid.sum(), divisor)
+        return mean_over(keep(per_pixel, valid).sum(), valid.sum(), divisor)
 
 
 def dice(
@@ -81,7 +80,7 @@ def dice(
         probability = keep_valid(probability, valid)  # (B, C, H, W)
         classes = torch.arange(logits.shape[1], device=logits.device) + int(binary)
         truth = (labels.unsqueeze(1) == classes.view(1, -1, 1, 1)) & valid.unsqueeze(1)
-        overlap = torch.where(truth, probability, torch.zeros_like(probability)).sum(dim=(2, 3))  # (B, C)
+        overlap = keep(probability, truth).sum(dim=(2, 3))  # (B, C)
         true_size = truth.sum(dim=(2, 3))
         coefficient = (2 * overlap + smooth) / (probability.sum(dim=(2, 3)) + true_size + smooth)
         loss = 1 - coefficient
@@ -99,7 +98,7 @@ def _select(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
     target = target.long()
     valid = target != ignore_index
     labels = torch.where(valid, target, torch.zeros_like(target))
-    return valid, labels, keep_valid(logits.to(loss_dtype(logits)), valid)
+    return valid, labels, keep_valid(for_loss(logits), valid)
 
 
 def _as_tensor(class_weights: Sequence[float] | Tensor, logits: Tensor) -> Tensor:
