@@ -42,6 +42,15 @@ def test_a_teacher_is_reused_and_it_is_said(cycle: Any, monkeypatch: pytest.Monk
     assert {path: path.stat().st_mtime_ns for path in cycle.teacher.rglob("*")} == before
 
 
+@pytest.mark.parametrize("setting", ["dist_inter_weight", "logit_standardisation"])
+def test_no_teacher_is_trained_for_a_loss_that_two_classes_cannot_have(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "run_training", no_training)
+    config = tiny(tmp_path, "fine_tuning", distillation={setting: 1})
+    assert "needs at least 3" in refusal(config)
+
+
 def test_a_second_student_takes_the_same_teacher(cycle_copy: Any) -> None:
     config = cycle_copy.distilled(name="second", temperature={"initial": 9.0}, training={"max_steps": 1})
     record, said = overheard(train_experiment, config)

@@ -39,6 +39,14 @@ def test_an_onnx_file(tmp_path: Path) -> None:
     assert find_kind(str(path)) == ("onnx", str(path))
 
 
+def test_an_onnx_file_with_the_name_of_an_output(tmp_path: Path) -> None:
+    path = touch(tmp_path / "a#b.onnx")
+    assert find_kind(f"{path}#logits") == ("onnx", f"{path}#logits")
+    assert find_kind(f"{path}#a/b:0") == ("onnx", f"{path}#a/b:0")
+    with pytest.raises(SnowmeltError, match="does not exist"):
+        find_kind(f"{tmp_path}/gone.onnx#logits")
+
+
 def test_folders(tmp_path: Path) -> None:
     touch(tmp_path / "run" / "checkpoints" / "best.safetensors")
     touch(tmp_path / "hub" / "config.json")

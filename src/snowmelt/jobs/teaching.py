@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import OpenedTeacher, labelled_only, open_teacher, teacher_experiment
+from snowmelt.build import OpenedTeacher, labelled_only, make_objective, open_teacher, teacher_experiment
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.records import is_finished, read_record
@@ -45,11 +45,12 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
         keep: the student has begun under this teacher, so one whose training was cut is taken as it is.
 
     Raises:
-        SnowmeltError: no such teacher, or one that does not fit.
+        SnowmeltError: no such teacher, one that does not fit, or a loss that these classes cannot have.
     """
     config = session.config
     if not config.distills:
         return None
+    make_objective(config, session.splits.classes)  # losses that these classes cannot have, before a teacher is trained
     source = f"weights:{train_teacher(session, keep)}" if config.teacher.source == "auto" else config.teacher.source
     opened = open_teacher(config, source, session.splits, session.engine, session.say)
     session.say(f"teacher: {opened.describe()}")

@@ -51,7 +51,7 @@ def _in(module: str, function: str) -> Opener:
 KINDS: dict[str, Kind] = {
     "run": Kind(lambda path: (path / BEST_WEIGHTS).is_file(), _in("snowmelt.teachers.weights", "open_run")),
     "weights": Kind(lambda path: _is_file(path, *WEIGHT_SUFFIXES), _in("snowmelt.teachers.weights", "open_weights")),
-    "onnx": Kind(lambda path: _is_file(path, ".onnx"), _in("snowmelt.teachers.onnx", "open_onnx")),
+    "onnx": Kind(lambda path: _is_onnx(path), _in("snowmelt.teachers.onnx", "open_onnx")),
     "hf": Kind(
         lambda path: (path / "config.json").is_file(), _in("snowmelt.teachers.hugging_face", "open_hugging_face")
     ),
@@ -81,6 +81,11 @@ def find_kind(source: str) -> tuple[str, str]:
 
 def _is_file(path: Path, *suffixes: str) -> bool:
     return path.suffix.lower() in suffixes and path.is_file()
+
+
+def _is_onnx(path: Path) -> bool:
+    file, _, _ = str(path).rpartition("#")  # FILE.onnx#OUTPUT
+    return _is_file(path, ".onnx") or _is_file(Path(file), ".onnx")
 
 
 def _why_not(source: str, path: Path) -> str:
