@@ -20,6 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from snowmelt.cli.app import suit_the_processor
+
+suit_the_processor()  # as the commands do; torch reads it when it is imported
+
 import torch
 
 from snowmelt.build import BuiltTeaching, live_teaching, make_run

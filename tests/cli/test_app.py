@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny_experiments import tiny_flags
 
 import snowmelt.jobs
 from snowmelt._version import __version__
-from snowmelt.cli.app import app
+from snowmelt.cli.app import app, suit_the_processor
 from snowmelt.config_manager import REFERENCE, ConfigManager
 from snowmelt.errors import SnowmeltError
 
@@ -59,6 +60,18 @@ def setting(config: Any, path: str) -> Any:
     for key in path.split("."):
         config = getattr(config, key)
     return config
+
+
+@pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "PASSIVE"), ("THP_MEM_ALLOC_ENABLE", "1")])
+def test_torch_is_told_how_to_wait_and_to_allocate_unless_the_user_said_so(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.delenv(name, raising=False)
+    suit_the_processor()
+    assert os.environ[name] == value
+    monkeypatch.setenv(name, "mine")
+    suit_the_processor()
+    assert os.environ[name] == "mine"
 
 
 def test_commands_and_flags_are_those_promised() -> None:

@@ -10,6 +10,7 @@ import resource
 import shutil
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_the_folder_says_what_it_is(cache: TeacherCache, tmp_path: Path) -> None
     assert find_effects(tmp_path, DIGEST, 4, 1) == (EFFECT,)
     for other in (("f" * 64, 4, 1), (DIGEST[:16] + "f" * 48, 4, 1), (DIGEST, 8, 1), (DIGEST, 4, 3)):
         assert find_effects(tmp_path, *other) == ()
+
+
+def test_a_longer_table_replaces_the_one_of_a_laid_down_encoding(tmp_path: Path) -> None:
+    """Otherwise whoever leaves the choice open would have to measure again at every start."""
+    open_cache(tmp_path, DIGEST, ENCODING, effects=[EFFECT])
+    longer = (EFFECT, replace(EFFECT, kl=2 * EFFECT.kl))
+    assert open_cache(tmp_path, DIGEST, ENCODING, effects=longer).effects == longer
+    assert find_effects(tmp_path, DIGEST, 4, 1) == longer
+    assert open_cache(tmp_path, DIGEST, ENCODING, effects=[EFFECT]).effects == longer
 
 
 def test_shards_are_plain_arrays(cache: TeacherCache) -> None:

@@ -167,7 +167,14 @@ def open_cache(
                 f"{folder}: made for another {' and '.join(differing)}; remove it or set teacher.cache_folder to "
                 "another place"
             )
-        return TeacherCache(folder, teacher, encoding, _effects(about, found), say, verify)
+        known = _effects(about, found)
+        if len(effects) > len(known):
+            # A first cache of a laid down stride has a table of one row; whoever chooses later needs the whole one.
+            content = {**found, "effects": [effect.to_json() for effect in effects]}
+            with suppress(SnowmeltError):  # a cache that may only be read serves all the same
+                write_whole(about, json.dumps(content, indent=1).encode())
+            known = tuple(effects)
+        return TeacherCache(folder, teacher, encoding, known, say, verify)
     content = {
         **key,
         "description": description,
