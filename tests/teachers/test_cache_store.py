@@ -97,7 +97,6 @@ def test_the_folder_says_what_it_is(cache: TeacherCache, tmp_path: Path) -> None
 
 
 def test_a_longer_table_replaces_the_one_of_a_laid_down_encoding(tmp_path: Path) -> None:
-    """Otherwise whoever leaves the choice open would have to measure again at every start."""
     open_cache(tmp_path, DIGEST, ENCODING, effects=[EFFECT])
     longer = (EFFECT, replace(EFFECT, kl=2 * EFFECT.kl))
     assert open_cache(tmp_path, DIGEST, ENCODING, effects=longer).effects == longer
