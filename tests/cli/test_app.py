@@ -271,4 +271,4 @@ def test_ctrl_c_says_how_to_go_on(snowmelt_command: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(snowmelt.jobs, "train_experiment", interrupt)
     answer = snowmelt_command("train", "plain")
     assert answer.code == 130
-    assert answer.err.strip() == "interrupted; --resume goes on from the last checkpoint"
+    assert answer.err.strip() == "interrupted; what was saved is kept, and train goes on from it with --resume"

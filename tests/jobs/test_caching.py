@@ -160,6 +160,14 @@ def test_features_are_matched_live_and_scored_without(cycle_copy: Any) -> None:
     assert "kl" in score.terms and "feature" not in score.terms
 
 
+def test_a_layer_that_the_student_lacks_is_named_before_a_teacher_is_trained(tmp_path: Path) -> None:
+    matching = {"feature_weight": 1.0, "feature_layers": ["encoder.9"]}
+    config = tiny(tmp_path, "unscheduled", distillation=matching)
+    with pytest.raises(SnowmeltError, match=r"encoder\.9"):
+        overheard(train_experiment, config)
+    assert not (tmp_path / "teachers").exists()
+
+
 def train_record(cycle: Any) -> dict[str, Any]:
     from snowmelt.jobs.records import read_record
 

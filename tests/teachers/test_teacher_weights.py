@@ -84,7 +84,7 @@ def test_what_other_programs_save_gives_the_same_logits(
     assert (teacher.classes, teacher.size) == (None, None)
     assert "holds unet with resnet18, depth 5, by its tensors" in said[0]
     assert said[1:] == (
-        [f"teacher: {tmp_path / 'a.ckpt'}: 2 tensors are not used: loss.weight, iou.total"]
+        [f"teacher: {tmp_path / 'a.ckpt'}: tensors without use: 2 (loss.weight, iou.total)"]
         if form == "lightning"
         else []
     )
@@ -251,7 +251,7 @@ def test_an_auxiliary_head_has_no_say(images: Tensor, tmp_path: Path) -> None:
     teacher = open_weights(str(tmp_path / "a.pth"), options(said))
     network.classification_head = None
     assert torch.equal(teacher(images), answers(network, images))
-    assert "2 tensors are not used: classification_head.3.weight, classification_head.3.bias" in said[1]
+    assert "tensors without use: 2 (classification_head.3.weight, classification_head.3.bias)" in said[1]
 
 
 def test_the_digest_is_of_what_matters(network: nn.Module, tmp_path: Path) -> None:
@@ -296,3 +296,14 @@ def test_a_transformer_of_one_size_says_so(tmp_path: Path) -> None:
     assert isinstance(teacher, NetworkTeacher)
     assert teacher.size == (224, 224)
     assert teacher(torch.zeros(1, 3, 224, 224, dtype=torch.uint8)).shape == (1, 2, 224, 224)
+
+
+def test_a_file_that_tells_the_size_it_was_trained_at_is_asked_at_it(tmp_path: Path) -> None:
+    """Half of that size costs a teacher most of what it knows. What the user asks for goes before it."""
+    network = smp.Unet("resnet18", encoder_weights=None, classes=1).eval()
+    described = {"architecture": "unet", "encoder": "resnet18", "depth": 5, "decoder_channels": None, "out_channels": 1}
+    save_weights(tmp_path / "own.safetensors", network, {"network": described, "image_size": 96})
+    save_weights(tmp_path / "bare.safetensors", network, {})
+    for name, asked, size in (("own", None, (96, 96)), ("own", 64, (64, 64)), ("bare", None, None)):
+        opened = open_weights(str(tmp_path / f"{name}.safetensors"), OpenOptions(("background", "person"), size=asked))
+        assert opened.size == size

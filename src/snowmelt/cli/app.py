@@ -259,6 +259,6 @@ def run(command: Any) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
         if code == INTERRUPTED:
-            typer.echo("interrupted; --resume goes on from the last checkpoint", err=True)
+            typer.echo("interrupted; what was saved is kept, and train goes on from it with --resume", err=True)
         return code
     return 0

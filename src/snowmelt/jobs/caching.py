@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import torch
 from rich.console import Console
 
 from snowmelt.build import BuiltTeaching, choose_mode, live_teaching, stored_teaching
@@ -41,10 +42,11 @@ def fill_cache(session: Session, found: FoundTeacher) -> tuple[BuiltTeaching, Te
         session.config, found.teacher, session.splits, session.engine, session.say, _Progress(session)
     )
     encoding, images = cache.encoding, len(session.splits.train)
+    asked = int(session.engine.sum_over_processes(torch.tensor(report.images, device=session.engine.device)))
     done = (
-        f"{report.images} images asked in {report.seconds:.1f} s ({report.images / max(report.seconds, 1e-9):.1f} "
-        f"images/s), {images} are used"
-        if report.images
+        f"{asked} images asked in {report.seconds:.1f} s ({asked / max(report.seconds, 1e-9):.1f} images/s), "
+        f"{images} are used"
+        if asked
         else f"the answers to all {images} images are there"
     )
     session.say(

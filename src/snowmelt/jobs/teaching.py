@@ -6,12 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import OpenedTeacher, labelled_only, make_objective, open_teacher, teacher_experiment
+from snowmelt.build import (
+    OpenedTeacher,
+    labelled_only,
+    make_network,
+    make_objective,
+    open_teacher,
+    output_channels,
+    teacher_experiment,
+)
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import run_training
 from snowmelt.jobs.session import Session, open_session
+from snowmelt.models import FeatureTap
 from snowmelt.reporting import RunFolder, read_metrics
 from snowmelt.teachers import find_kind
 
@@ -50,7 +59,7 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
     config = session.config
     if not config.distills:
         return None
-    make_objective(config, session.splits.classes)  # losses that these classes cannot have, before a teacher is trained
+    check_losses(session)  # before a teacher is trained
     source = f"weights:{train_teacher(session, keep)}" if config.teacher.source == "auto" else config.teacher.source
     opened = open_teacher(config, source, session.splits, session.engine, session.say)
     session.say(f"teacher: {opened.describe()}")
@@ -60,6 +69,15 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
         return FoundTeacher(opened, None)
     comparable = (record.get("data"), record.get("image_size")) == (session.data_digest, config.data.image_size)
     return FoundTeacher(opened, record.get("best_miou") if comparable else None, tuple(notices_of(root, record)))
+
+
+def check_losses(session: Session) -> None:
+    """Raises ``SnowmeltError`` for a loss that these classes, or a feature layer that this student, cannot have."""
+    config, classes = session.config, session.splits.classes
+    make_objective(config, classes)
+    if config.distillation.matches_features:
+        student = make_network(config.student, output_channels(classes), config.seed, with_weights=False)
+        FeatureTap(student.network, config.distillation.feature_layers).close()
 
 
 def run_folder_of(source: str) -> Path | None:

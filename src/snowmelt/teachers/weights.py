@@ -42,7 +42,8 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
 
     Snowmelt's own files say what they hold. Of others, ``options.network`` names what it names, and the rest is read
     off the tensors. Its ``digest`` is that of the tensors in use, the network and the normalisation, so that a copy
-    under another name or in another format is the same teacher.
+    under another name or in another format is the same teacher. It sees pictures in the size that it was trained at,
+    where the file tells, unless ``options.size`` asks for another.
 
     Errors: SnowmeltError for a file that is no weights file, holds no network of smp, or lacks a part of it; every
     key that does not fit is named.
@@ -74,7 +75,7 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
         f"{_name_of(found)} ({path})",
         _digest_of(found, normalisation, used),
         _classes_in(metadata, found.out_channels),
-        _fixed_size(found.encoder),
+        _fixed_size(found.encoder) or _own_size(metadata, options),
     )
 
 
@@ -116,7 +117,7 @@ def _say_what_was_found(
         )
     if unused:
         more = f" and {len(unused) - 20} more" if len(unused) > 20 else ""
-        options.say(f"teacher: {path}: {len(unused)} tensors are not used: {', '.join(unused[:20])}{more}")
+        options.say(f"teacher: {path}: tensors without use: {len(unused)} ({', '.join(unused[:20])}{more})")
 
 
 def _name_of(found: IdentifiedNetwork) -> str:
@@ -141,6 +142,13 @@ def _classes_in(metadata: Mapping[str, Any], channels: int) -> tuple[str, ...] |
     known = metadata.get("classes")
     names = tuple(str(name) for name in known) if isinstance(known, list) else ()
     return names if len(names) == (2 if channels == 1 else channels) else None
+
+
+def _own_size(metadata: Mapping[str, Any], options: OpenOptions) -> tuple[int, int] | None:
+    """The size that the user wants, else the one that it was trained at: asked at half of it, it answers much worse."""
+    recorded = metadata.get("image_size")
+    side = options.size if options.size is not None else recorded
+    return (side, side) if isinstance(side, int) and side > 0 else None
 
 
 def _fixed_size(encoder: str) -> tuple[int, int] | None:
