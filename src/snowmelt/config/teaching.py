@@ -41,7 +41,7 @@ class TeacherConfig(Settings):
     mode: Literal["auto", "live", "cached"] = "auto"
     """``live`` asks the teacher at every step, ``cached`` once per image; ``auto`` caches wherever that is possible."""
     image_size: ImageSize | None = None
-    """Side of the square that the teacher sees; without it the student's, or what the teacher's file demands."""
+    """Side of the square that the teacher sees; without it its own where its file tells, else the student's."""
     class_map: dict[str | int, str | None] = Field(default_factory=dict)
     """Teacher class (name or id, ``*`` for all others) to student class, or ``null`` to drop it."""
     outputs: Literal["auto", "logits", "probabilities"] = "auto"
