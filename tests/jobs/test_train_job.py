@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from tiny_experiments import BLOCKS, overheard, tiny, write_data_folder
 
 from snowmelt.build import identity_of
@@ -231,3 +232,15 @@ def test_auto_says_what_it_chose(tmp_path: Path) -> None:
     assert "auto: 4 training images, so small_data: 2 epochs, first block thaws at epoch 20" in said
     settings = yaml.safe_load((tmp_path / "auto" / "config.yaml").read_text())
     assert settings["thaw"] == {"progressive": True, "start": 20, "every": 10, "lr_scale": 0.01, "most": None}
+
+
+def test_pictures_show_the_image_and_not_its_padding(tmp_path: Path) -> None:
+    data = write_data_folder(tmp_path / "data", count=6)
+    for path in data.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.crop((0, 0, 32, 64)).save(path)  # half as wide as high: half of the square is padding
+    config = tiny(tmp_path / "runs", "plain", data={"source": str(data)}, training={"max_steps": 1})
+    overheard(train_experiment, config)
+    [panel, *_] = (tmp_path / "runs" / "plain" / "predictions").glob("*.png")
+    with Image.open(panel) as picture:
+        assert picture.width < 2.5 * picture.height  # image, truth, student and errors, each half as wide as high
