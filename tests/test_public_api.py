@@ -19,6 +19,7 @@ SOURCE = Path(snowmelt.__file__).parent
 PACKAGES = sorted({path.parent.name for path in SOURCE.glob("*/__init__.py")} - {"cli"})  # commands are not imported
 
 # Module, name, and its leading parameters with their defaults. Whatever follows must be optional.
+PAIR = {"student_logits": REQUIRED, "teacher_logits": REQUIRED}
 PROMISED = [
     ("schedules", "TemperatureSchedule", {"kind": "cosine", "initial": 4.0, "final": 1.0}),
     ("schedules", "TemperatureSchedule.at", {"self": REQUIRED, "epoch": REQUIRED, "epochs": REQUIRED}),
@@ -32,6 +33,12 @@ PROMISED = [
     ("losses", "logit_mse", {"student_logits": REQUIRED, "teacher_logits": REQUIRED, "valid": None}),
     ("losses", "cross_entropy", {"logits": REQUIRED, "target": REQUIRED, "ignore_index": 255, "class_weights": None}),
     ("losses", "dice", {"logits": REQUIRED, "target": REQUIRED, "ignore_index": 255}),
+    ("losses", "channel_wise_distillation", {**PAIR, "temperature": 4.0, "valid": None}),
+    ("losses", "standardised_kl", {**PAIR, "temperature": 4.0, "valid": None}),
+    ("losses", "dist_inter", {**PAIR, "temperature": 1.0, "valid": None}),
+    ("losses", "dist_intra", {**PAIR, "temperature": 1.0, "valid": None}),
+    ("losses", "feature_matching", {"student": REQUIRED, "teacher": REQUIRED, "valid": None}),
+    ("losses", "standardise_logits", {"logits": REQUIRED}),
     ("models", "Thaw", {"model": REQUIRED, "lr_scale": 0.1}),
     (
         "evaluation",
@@ -65,7 +72,8 @@ def test_signatures_stay_as_promised(module: str, name: str, parameters: dict[st
 )
 def test_thaw_is_called_as_promised(method: str, arguments: tuple[int, ...], keywords: dict[str, float]) -> None:
     function: Callable[..., Any] = resolve("models", f"Thaw.{method}")
-    inspect.signature(function).bind(None, *arguments, **keywords)
+    bound = inspect.signature(function).bind(None, *arguments, **keywords).arguments
+    assert list(bound.values())[1:] == [*arguments, *keywords.values()]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -162,7 +162,8 @@ def test_weights_that_leave_nothing_to_learn_from_are_refused(values: dict[str, 
     ],
 )
 def test_weights_of_zero_are_fine_where_something_is_left(values: dict[str, Any]) -> None:
-    ExperimentConfig(**values)
+    config = ExperimentConfig(**values).model_dump()
+    assert all(config[section][name] == value for section, given in values.items() for name, value in given.items())
 
 
 @pytest.mark.parametrize("value", [16, 32])

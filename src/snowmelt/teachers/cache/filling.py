@@ -15,6 +15,7 @@ from snowmelt.data import (
     EvaluationDataset,
     Sample,
     Source,
+    SubsetSource,
     build_evaluation_transform,
     evaluation_loader,
 )
@@ -48,35 +49,15 @@ class FillReport:
     bytes: int
 
 
-class CleanPictures:
+class CleanPictures(SubsetSource):
     """Chosen pictures of a source without their labels: masks are 0, so that only a letterbox's padding is ignored.
 
     So the room of the evaluation pictures, and the answer of ``filled_sizes``, are the data room's own.
     """
 
-    def __init__(self, source: Source, indices: Sequence[int]) -> None:
-        self.source = source
-        self.indices = list(indices)
-        self.classes = source.classes
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
     def load(self, index: int) -> Sample:
-        sample = self.source.load(self.indices[index])
+        sample = super().load(index)
         return Sample(sample.image, np.zeros(sample.image.shape[:2], dtype=np.uint8), sample.name)
-
-    def name(self, index: int) -> str:
-        return self.source.name(self.indices[index])
-
-    def digest(self, index: int) -> str:
-        return self.source.digest(self.indices[index])
-
-    def check(self) -> None:
-        self.source.check()
-
-    def describe(self) -> str:
-        return f"{len(self)} of: {self.source.describe()}"
 
 
 def filled_sizes(masks: Tensor) -> list[Filled]:
