@@ -51,6 +51,11 @@ def answers(network: nn.Module, images: Tensor, normalisation: Normalisation | N
         return network.to(memory_format=torch.channels_last)(inputs)
 
 
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    """Up to the rounding of norms that are folded into convolutions."""
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
 def prefixed(network: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {prefix + key: value for key, value in network.state_dict().items()}
 
@@ -79,7 +84,7 @@ def test_what_other_programs_save_gives_the_same_logits(
     torch.save(FORMS[form](network), tmp_path / "a.ckpt")
     said: Said = []
     teacher: TeacherModel = open_weights(str(tmp_path / "a.ckpt"), options(said))
-    assert torch.equal(teacher(images), answers(network, images))
+    assert_same(teacher(images), answers(network, images))
     assert teacher.describe() == f"unet with resnet18 ({tmp_path / 'a.ckpt'})"
     assert (teacher.classes, teacher.size) == (None, None)
     assert "holds unet with resnet18, depth 5, by its tensors" in said[0]
@@ -108,7 +113,7 @@ def test_other_architectures_as_smp_builds_them(
     network = smp.create_model(architecture, encoder, encoder_weights=None, classes=3).eval()
     save_file({key: value.clone() for key, value in network.state_dict().items()}, tmp_path / "a.safetensors")
     teacher = open_weights(str(tmp_path / "a.safetensors"), options())
-    assert torch.equal(teacher(images), answers(network, images))
+    assert_same(teacher(images), answers(network, images))
 
 
 def write_run(root: Path, model: nn.Module, **metadata: Any) -> Path:
@@ -130,7 +135,7 @@ def test_a_run_describes_itself(network: nn.Module, images: Tensor, tmp_path: Pa
     path, said = write_run(tmp_path / "run", network), Said()
     teacher = open_run(str(tmp_path / "run"), options(said))
     assert teacher.normalisation == Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    assert torch.equal(teacher(images), answers(network, images, teacher.normalisation))
+    assert_same(teacher(images), answers(network, images, teacher.normalisation))
     assert teacher.classes == ("background", "person")
     assert teacher.describe() == f"unet with resnet18 ({path})"
     assert said == []
@@ -211,7 +216,7 @@ def test_twins_are_named_with_how_to_choose(images: Tensor, tmp_path: Path) -> N
     assert "fit tu-efficientnet_b0 and also tu-tf_efficientnet_b0" in said[0]
     assert "teacher.network.encoder=tu-tf_efficientnet_b0" in said[0]
     right = open_weights(str(tmp_path / "a.pth"), options(network={"encoder": "tu-tf_efficientnet_b0"}))
-    assert torch.equal(right(images), answers(network, images))
+    assert_same(right(images), answers(network, images))
     assert not torch.equal(other(images), right(images))  # the padding does matter
     assert other.digest != right.digest
 
@@ -250,7 +255,7 @@ def test_an_auxiliary_head_has_no_say(images: Tensor, tmp_path: Path) -> None:
     said: Said = []
     teacher = open_weights(str(tmp_path / "a.pth"), options(said))
     network.classification_head = None
-    assert torch.equal(teacher(images), answers(network, images))
+    assert_same(teacher(images), answers(network, images))
     assert "tensors without use: 2 (classification_head.3.weight, classification_head.3.bias)" in said[1]
 
 

@@ -20,6 +20,7 @@ from snowmelt.models import (
     load_weights,
     normalisation_of,
     normalise,
+    quicken,
 )
 
 
@@ -49,7 +50,7 @@ def make_network(settings: NetworkConfig, channels: int, seed: int, with_weights
     )
     report = load_encoder_weights(network, settings.encoder, settings.weights if with_weights else "none")
     description = {**settings.model_dump(exclude={"weights"}), "out_channels": channels}
-    network = network.to(memory_format=torch.channels_last)
+    network = quicken(network).to(memory_format=torch.channels_last)
     return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
 
 

@@ -2,10 +2,12 @@
 
 from snowmelt.models.blocks import EncoderBlock, encoder_blocks, unreached_parameters
 from snowmelt.models.features import Feature, FeatureTap, available_features, feature_channels
+from snowmelt.models.folding import fold_norms
 from snowmelt.models.identify import IdentifiedNetwork, identify_network
 from snowmelt.models.network_keys import split_network
 from snowmelt.models.networks import build_network
 from snowmelt.models.normalisation import Normalisation, normalisation_of, normalise
+from snowmelt.models.quicken import quicken
 from snowmelt.models.statistics import calibrate_norms
 from snowmelt.models.strict_load import load_strictly
 from snowmelt.models.thaw import Thaw
@@ -26,12 +28,14 @@ __all__ = [
     "choose_weights",
     "encoder_blocks",
     "feature_channels",
+    "fold_norms",
     "identify_network",
     "load_encoder_weights",
     "load_strictly",
     "load_weights",
     "normalisation_of",
     "normalise",
+    "quicken",
     "save_weights",
     "split_network",
     "unreached_parameters",

@@ -15,10 +15,12 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.models import (
     IdentifiedNetwork,
     Normalisation,
+    fold_norms,
     identify_network,
     load_strictly,
     load_weights,
     normalisation_of,
+    quicken,
     split_network,
 )
 from snowmelt.teachers.kinds import BEST_WEIGHTS
@@ -68,8 +70,9 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
     _say_what_was_found(path, found, described, unused, options)
     normalisation = options.normalisation or _normalisation_in(metadata, path) or normalisation_of(found.encoder)
     used = {key: value for key, value in state.items() if key not in set(unused)}
+    quick = fold_norms(quicken(network))  # a teacher only answers
     return NetworkTeacher(
-        network.to(memory_format=torch.channels_last).to(options.device),
+        quick.to(memory_format=torch.channels_last).to(options.device),
         normalisation,
         options.autocast,
         f"{_name_of(found)} ({path})",
