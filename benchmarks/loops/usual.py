@@ -1,4 +1,4 @@
-"""The usual loop, as such trainers are mostly written: float32, NCHW, everything item by item, ``.item()`` each step."""
+"""The usual loop, as such trainers are mostly written: float32, NCHW, item by item, ``.item()`` at each step."""
 
 from __future__ import annotations
 
