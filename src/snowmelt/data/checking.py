@@ -11,6 +11,8 @@ from snowmelt.errors import SnowmeltError
 
 _Result = TypeVar("_Result")
 
+_PIECE = 64  # items that a thread takes at once: a future for each of a million items would take a gigabyte
+
 
 def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
     """``[examine(0), ..., examine(count - 1)]`` on a few threads (Pillow decodes outside the interpreter lock).
@@ -24,8 +26,11 @@ def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
         except SnowmeltError as error:
             return error
 
+    def piece(first: int) -> list[_Result | SnowmeltError]:
+        return [guarded(index) for index in range(first, min(count, first + _PIECE))]
+
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(guarded, range(count)))
+        results = [result for found in pool.map(piece, range(0, count, _PIECE)) for result in found]
     errors = [result for result in results if isinstance(result, SnowmeltError)]
     if len(errors) > 1:
         others = len(errors) - 1

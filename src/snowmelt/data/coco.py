@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from faster_coco_eval.core import mask as coco_mask
 
 from snowmelt.data.checking import examine_all
-from snowmelt.data.coco_file import CocoAnnotation, CocoImage, read_coco
-from snowmelt.data.digests import file_digest
-from snowmelt.data.images import probe_image, read_image
-from snowmelt.data.samples import IGNORE_INDEX, Sample
+from snowmelt.data.coco_file import read_coco
+from snowmelt.data.coco_index import is_checked, load_index, make_key, mark_checked, save_index
+from snowmelt.data.coco_quick import read_quickly
+from snowmelt.data.coco_regions import Region, paint_mask
+from snowmelt.data.coco_table import CocoTable, build_table, decode_text
+from snowmelt.data.file_memory import FileMemory
+from snowmelt.data.images import read_image, read_reduced
+from snowmelt.data.picture_paths import check_paths, picture_path
+from snowmelt.data.samples import Sample
+from snowmelt.data.stored_files import Stamp, stamp_of
 from snowmelt.errors import SnowmeltError
-
-# The polygon rasteriser walks along every edge: a coordinate of 1e12 keeps it busy for ever.
-_FARTHEST = 10  # image sides from the origin
 
 
 class CocoSource:
@@ -28,113 +30,145 @@ class CocoSource:
     lies on top, and of equal ones the later. Crowd regions of a chosen category are ignored, whatever else is marked
     there. A picture without annotations is all background.
 
+    ``index_folder``: where what was read and checked is kept, so that the same data open quickly the next time.
+
     Raises ``SnowmeltError`` for a malformed file; see ``read_coco``.
     """
 
-    def __init__(self, image_folder: Path, json_path: Path, categories: Sequence[str] = ()) -> None:
+    def __init__(
+        self, image_folder: Path, json_path: Path, categories: Sequence[str] = (), index_folder: Path | None = None
+    ) -> None:
+        self.image_folder = image_folder
         self.json_path = json_path
-        self.classes, self.images = read_coco(image_folder, json_path, categories)
+        self.table = read_table(image_folder, json_path, categories, index_folder)
+        self.classes = self.table.classes
+        self._memory = FileMemory(index_folder)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.table)
 
     def load(self, index: int) -> Sample:
-        record = self.images[index]
-        image = read_image(record.path)
-        self._same_size(record, image.shape[:2])
-        return Sample(image, self.mask(index), record.file_name)
+        path = self._path(index)
+        image = read_image(path)
+        self._same_size(index, path, image.shape[:2])
+        return Sample(image, self.mask(index), self.name(index))
+
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        path = self._path(index)
+        image, shape = read_reduced(path, long_side)
+        self._same_size(index, path, shape)
+        return Sample(image, self.mask(index), self.name(index))
 
     def name(self, index: int) -> str:
-        return self.images[index].file_name
+        return self.table.name(index)
 
     def digest(self, index: int) -> str:
-        return file_digest(self.images[index].path)
+        return self._memory.digest(self._path(index))
+
+    def mask_digest(self, index: int) -> str:
+        """Of what the file says about the picture's size and regions."""
+        table = self.table
+        regions = slice(int(table.firsts[index]), int(table.firsts[index + 1]))
+        digest = hashlib.blake2b(repr(table.size(index)).encode(), digest_size=16)
+        for values in (table.labels[regions], table.crowds[regions], table.segmentations.lengths(regions)):
+            digest.update(values.tobytes())
+        digest.update(table.segmentations.together(regions))
+        return digest.hexdigest()
 
     def check(self) -> None:
-        examine_all(self._check_item, len(self))
+        """A picture that has not changed since it was found good is not read again, nor are masks made again."""
+        masks = not is_checked(self.table)
+        try:
+            examine_all(lambda index: self._check_item(index, masks), len(self))
+        finally:
+            self._memory.save()
+        if masks:
+            mark_checked(self.table)
 
-    def _check_item(self, index: int) -> None:
-        record = self.images[index]
-        self._same_size(record, probe_image(record.path))
-        self.mask(index)
+    def _check_item(self, index: int, mask: bool) -> None:
+        path = self._path(index)
+        self._same_size(index, path, self._memory.picture_size(path))
+        if mask:
+            self.mask(index)
 
     def describe(self) -> str:
         return f"{len(self)} images of {self.json_path}, classes {', '.join(self.classes)}"
 
     def mask(self, index: int) -> np.ndarray:
         """(H, W) uint8 class indices at the size that the JSON file states; no picture is opened."""
-        record = self.images[index]
-        mask = np.zeros((record.height, record.width), dtype=np.uint8)
-        regions = [
-            (
-                annotation,
-                decode_region(annotation, record, f"{self.json_path}: annotation {annotation.identity}"),
-            )
-            for annotation in record.annotations
-        ]
-        ordered = sorted(regions, key=lambda item: -int(item[1].sum()))  # stable: equal areas keep the file's order
-        for annotation, region in ordered:
-            if not annotation.crowd:
-                mask[region] = annotation.label
-        for annotation, region in ordered:
-            if annotation.crowd:
-                mask[region] = IGNORE_INDEX
-        return mask
+        return paint_mask(self._regions(index), *self.table.size(index))
 
-    def _same_size(self, record: CocoImage, found: tuple[int, ...]) -> None:
-        if found != (record.height, record.width):
+    def _regions(self, index: int) -> list[Region]:
+        table, name = self.table, self.name(index)
+        regions = []
+        for number in range(int(table.firsts[index]), int(table.firsts[index + 1])):
+            place = f"{self.json_path}: annotation {decode_text(table.identities[number])} ({name})"
+            try:
+                segmentation = json.loads(table.segmentations[number])
+            except ValueError as error:  # a number of more digits than Python converts
+                raise SnowmeltError(f"{place}: segmentation cannot be decoded ({error})") from error
+            regions.append(Region(segmentation, int(table.labels[number]), bool(table.crowds[number]), place))
+        return regions
+
+    def _path(self, index: int) -> Path:
+        return picture_path(self.table.name(index), self.image_folder)
+
+    def _same_size(self, index: int, path: Path, found: tuple[int, ...]) -> None:
+        height, width = self.table.size(index)
+        if found != (height, width):
             raise SnowmeltError(
-                f"{record.path}: the picture (upright, after its EXIF orientation) is {found[1]} x {found[0]} pixels, "
-                f"but {self.json_path} says {record.width} x {record.height}; annotate the picture as it is shown"
+                f"{path}: the picture (upright, after its EXIF orientation) is {found[1]} x {found[0]} pixels, "
+                f"but {self.json_path} says {width} x {height}; annotate the picture as it is shown"
             )
 
 
-def decode_region(annotation: CocoAnnotation, image: CocoImage, place: str) -> np.ndarray:
-    """(H, W) bool of one annotation: a list of polygons, or run lengths as a list or as COCO's string."""
-    segmentation = annotation.segmentation
-    place = f"{place} ({image.file_name})"
-    if isinstance(segmentation, dict):
-        _check_run_lengths(segmentation, image, place)
-    elif isinstance(segmentation, list):
-        _check_polygons(segmentation, image, place)
-    else:
-        raise SnowmeltError(f"{place}: segmentation must be a list of polygons or an object with size and counts")
+def read_table(
+    image_folder: Path, json_path: Path, categories: Sequence[str] = (), index_folder: Path | None = None
+) -> CocoTable:
+    """The content of a COCO file: from its index if there is a good one, else from the file, and then indexed.
+
+    Raises ``SnowmeltError`` as ``read_coco`` does.
+    """
+    if not image_folder.is_dir():
+        raise SnowmeltError(f"{image_folder}: no such folder of images")
+    table: CocoTable | None = None
+    stamp = stamp_of(json_path)
+    if index_folder is not None and stamp is not None:
+        table = load_index(make_key(json_path, stamp, categories), index_folder)
+    if table is None:
+        table = _read_file(image_folder, json_path, categories)
+        # A file that was written to meanwhile is indexed the next time.
+        if index_folder is not None and stamp is not None and stamp_of(json_path) == stamp:
+            table = _indexed(table, json_path, stamp, categories, index_folder)
+    check_paths(table.all_names(), image_folder, lambda position: f"{json_path}: images[{position}]")
+    return table
+
+
+def _read_file(image_folder: Path, json_path: Path, categories: Sequence[str]) -> CocoTable:
     try:
-        return coco_mask.decode(coco_mask.segmToRle(segmentation, image.width, image.height)).astype(bool)
-    except (
-        ValueError,
-        RuntimeError,
-        TypeError,
-        OverflowError,
-    ) as error:  # what the C++ side raises on bad runs
-        reason = " ".join(str(error).split())[:160]
-        raise SnowmeltError(f"{place}: segmentation cannot be decoded ({reason})") from error
+        content = json_path.read_bytes()
+    except OSError:
+        content = b""  # which is no JSON; the careful reader finds the reason
+    table = read_quickly(content, categories, json_path)
+    if table is not None:
+        return table
+    del content
+    classes, images = read_coco(image_folder, json_path, categories)
+    regions = [(position, region) for position, image in enumerate(images) for region in image.annotations]
+    return build_table(
+        classes,
+        [(image.file_name, image.height, image.width) for image in images],
+        [position for position, _ in regions],
+        [region.label for _, region in regions],
+        [region.crowd for _, region in regions],
+        [region.identity for _, region in regions],
+        [json.dumps(region.segmentation).encode() for _, region in regions],
+    )
 
 
-def _check_run_lengths(segmentation: dict[str, Any], image: CocoImage, place: str) -> None:
-    """Checked here and not left to the decoder, which takes memory for the stated size before it reads the runs."""
-    size = segmentation.get("size")
-    if size != [image.height, image.width]:
-        raise SnowmeltError(
-            f"{place}: the run lengths are for size {str(size)[:40]} (height, width), but the picture is "
-            f"[{image.height}, {image.width}]; export the annotations anew"
-        )
-    counts = segmentation.get("counts")
-    if isinstance(counts, str):
-        if not counts.isascii():
-            raise SnowmeltError(f"{place}: 'counts' holds characters that are no run lengths")
-        return
-    if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
-        raise SnowmeltError(f"{place}: 'counts' must be a string or a list of whole numbers from 0")
-    if sum(counts) != image.height * image.width:
-        raise SnowmeltError(f"{place}: the run lengths add up to {sum(counts)}, not to {image.height * image.width}")
-
-
-def _check_polygons(polygons: list[Any], image: CocoImage, place: str) -> None:
-    farthest = _FARTHEST * max(image.height, image.width)
-    for polygon in polygons:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise SnowmeltError(f"{place}: a polygon must be a list x1, y1, x2, y2, ... of three or more points")
-        for value in polygon:
-            if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > farthest:
-                raise SnowmeltError(f"{place}: the coordinate {str(value)[:40]} lies nowhere near the picture")
+def _indexed(
+    table: CocoTable, json_path: Path, stamp: Stamp, categories: Sequence[str], index_folder: Path
+) -> CocoTable:
+    """The table in its index, mapped into memory; the table itself where none can be written."""
+    key = make_key(json_path, stamp, categories)
+    return (save_index(table, key, index_folder) and load_index(key, index_folder)) or table

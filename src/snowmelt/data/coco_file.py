@@ -1,15 +1,22 @@
-"""Reading and validating a COCO annotation file into plain records, before any picture is opened."""
+"""Reading and validating a COCO annotation file into plain records, entry by entry: whatever is wrong is named.
+
+Takes several times the file's size in memory. ``coco_quick`` reads sound files with less; this is the judge of others.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from snowmelt.data.labels import check_classes
+from snowmelt.data.picture_paths import locate, refuse_twin
 from snowmelt.errors import SnowmeltError
+
+LONGEST = 2**31 - 1
+"""Pixels; no picture has a longer side."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def read_coco(
     if not image_folder.is_dir():
         raise SnowmeltError(f"{image_folder}: no such folder of images")
     content = _load(json_path)
-    classes, label_of = _classes(_records(content, "categories", json_path), tuple(categories), json_path)
+    classes, label_of = choose_classes(_records(content, "categories", json_path), tuple(categories), json_path)
     images = _images(_records(content, "images", json_path), image_folder, json_path)
     for position, record in enumerate(_records(content, "annotations", json_path)):
         place = f"{json_path}: annotations[{position}]"
@@ -93,7 +100,7 @@ def _value(record: dict[str, Any], key: str, kind: type, place: str) -> Any:
     return value
 
 
-def _classes(
+def choose_classes(
     records: list[dict[str, Any]], chosen: tuple[str, ...], path: Path
 ) -> tuple[tuple[str, ...], dict[int, int | None]]:
     """Class names, and the class of each category id (None: not chosen). Categories of one name become one class."""
@@ -124,30 +131,12 @@ def _images(records: list[dict[str, Any]], folder: Path, path: Path) -> dict[int
         if identity in images:
             raise SnowmeltError(f"{place}: id {identity} is there twice")
         height, width = (_value(record, key, int, place) for key in ("height", "width"))
-        if height < 1 or width < 1:
+        if not (1 <= height <= LONGEST and 1 <= width <= LONGEST):
             raise SnowmeltError(f"{place}: {width} x {height} is no size")
         file_name = _value(record, "file_name", str, place)
-        file = _locate(file_name, folder, inside, place)
+        file = locate(file_name, folder, inside, place)
         if file in seen:
-            raise SnowmeltError(f"{place}: file_name {file_name!r} is there twice; give a picture one entry")
+            refuse_twin(file_name, place)
         seen.add(file)
         images[identity] = CocoImage(file_name, file, height, width)
     return images
-
-
-def _locate(file_name: str, folder: Path, inside: Path, place: str) -> Path:
-    """The picture's path. A name that leads out of the folder is refused, by ``..``, root or symbolic link alike."""
-    pure = PurePosixPath(file_name.replace("\\", "/"))
-    if not file_name or "\0" in file_name or pure.is_absolute() or ".." in pure.parts:
-        raise SnowmeltError(f"{place}: file_name {file_name!r} must be a path inside {folder}")
-    file = folder / pure
-    try:
-        resolved = file.resolve()
-        exists = resolved.is_file()
-    except (OSError, RuntimeError, ValueError) as error:  # link loops, names too long, lone surrogates
-        raise SnowmeltError(f"{place}: file_name {file_name[:80]!a} is not a usable path") from error
-    if not resolved.is_relative_to(inside):
-        raise SnowmeltError(f"{place}: file_name {file_name!r} leads out of {folder}; copy the picture into the folder")
-    if not exists:
-        raise SnowmeltError(f"{place}: {file} does not exist; add the picture or remove its entry")
-    return file

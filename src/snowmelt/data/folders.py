@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import overload
 
 from snowmelt.data.checking import examine_all
-from snowmelt.data.digests import file_digest
-from snowmelt.data.images import IMAGE_SUFFIXES, probe_image, read_image
-from snowmelt.data.labels import LabelMap, check_classes, find_labels, infer_label_map, read_classes
-from snowmelt.data.samples import Sample
+from snowmelt.data.file_memory import FileMemory
+from snowmelt.data.images import IMAGE_SUFFIXES, read_image, read_reduced
+from snowmelt.data.labels import LabelMap, LabelsFound, check_classes, infer_label_map, read_classes
+from snowmelt.data.picture_files import FolderFiles, picture_files
+from snowmelt.data.samples import IGNORE_INDEX, Sample
 from snowmelt.errors import SnowmeltError
 
 SPLITS = ("train", "val", "test")
@@ -16,13 +22,25 @@ _CLASSES_FILE = "classes.txt"
 
 
 class FolderSource:
-    """Pairs of picture and mask files that share one meaning of labels."""
+    """Pairs of picture and mask files that share one meaning of labels.
 
-    def __init__(self, pairs: list[tuple[Path, Path]], labels: LabelMap, where: Path) -> None:
+    Args:
+        pairs: picture and mask.
+        memory: what is known about the files; with none every check reads all of them.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Path, Path]],
+        labels: LabelMap,
+        where: Path,
+        memory: FileMemory | None = None,
+    ) -> None:
         self.pairs = pairs
         self.labels = labels
         self.where = where
         self.classes = labels.classes
+        self._memory = memory or FileMemory(None)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -34,22 +52,47 @@ class FolderSource:
         _same_size(image_path, image.shape[:2], mask_path, mask.shape)
         return Sample(image, mask, image_path.name)
 
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        image_path, mask_path = self.pairs[index]
+        image, shape = read_reduced(image_path, long_side)
+        mask = self.labels.read(mask_path)
+        _same_size(image_path, shape, mask_path, mask.shape)
+        return Sample(image, mask, image_path.name)
+
     def name(self, index: int) -> str:
         return self.pairs[index][0].name
 
     def digest(self, index: int) -> str:
-        return file_digest(self.pairs[index][0])
+        return self._memory.digest(self.pairs[index][0])
+
+    def mask_digest(self, index: int) -> str:
+        """Of the mask's file and of what its labels mean."""
+        return f"{self._memory.digest(self.pairs[index][1])}{int(self.labels.white_is_foreground)}"
 
     def check(self) -> None:
-        examine_all(self._check_item, len(self))
+        """A file that has not changed since it was found good is not read again."""
+        try:
+            examine_all(self._check_item, len(self))
+        finally:
+            self._memory.save()
 
     def _check_item(self, index: int) -> None:
         image_path, mask_path = self.pairs[index]
-        size = probe_image(image_path)
-        _same_size(image_path, size, mask_path, self.labels.read(mask_path).shape)
+        size = self._memory.picture_size(image_path)
+        mask = self._memory.mask(mask_path)
+        if not _all_known(mask.labels, self.labels):
+            self.labels.read(mask_path)  # raises
+        _same_size(image_path, size, mask_path, (mask.height, mask.width))
 
     def describe(self) -> str:
         return f"{len(self)} images of {self.where}, classes {', '.join(self.classes)}"
+
+
+def _all_known(found: LabelsFound, labels: LabelMap) -> bool:
+    """Whether ``labels`` reads a mask that holds these values."""
+    if labels.white_is_foreground and not found.bilevel:
+        return found.values <= {0, 255}
+    return all(value < len(labels.classes) or value == IGNORE_INDEX for value in found.values)
 
 
 def _same_size(image_path: Path, image: tuple[int, ...], mask_path: Path, mask: tuple[int, ...]) -> None:
@@ -68,12 +111,14 @@ def open_folder(
     mask_folder: str = "masks",
     classes: tuple[str, ...] | None = None,
     default_classes: tuple[str, ...] | None = None,
+    index_folder: Path | None = None,
 ) -> dict[str, FolderSource]:
     """The sources of a data folder by split; a folder without splits gives one, ``"train"``.
 
     Layouts: ``root/images``, ``root/train/images`` or ``root/images/train``, masks likewise. Class names come from
     ``classes``, else from the nearest ``classes.txt`` (mask folder first, then upwards to ``root``), else from
-    ``default_classes``, else from the labels in the masks of all splits together.
+    ``default_classes``, else from the labels in the masks of all splits together. ``index_folder``: where it is kept
+    what was found in each file, so that no unchanged file is read a second time.
 
     Raises ``SnowmeltError``: no such layout, no images, images without mask, two files with one stem.
     """
@@ -81,12 +126,26 @@ def open_folder(
     pairs = {split: pair_files(images, masks) for split, (images, masks) in folders.items()}
     names = classes and check_classes(tuple(classes), "classes")
     names = names or _classes_file(root, [masks for _, masks in folders.values()]) or default_classes
+    memory = FileMemory(index_folder)
     if names is not None and len(names) > 2:
         labels = LabelMap(names)  # no need to look into the masks: 255 can only mean ignored
     else:
-        masks = [mask for split in pairs.values() for _, mask in split]
-        labels = infer_label_map(examine_all(lambda i: find_labels(masks[i]), len(masks)), names, root)
-    return {split: FolderSource(pairs[split], labels, folders[split][0]) for split in pairs}
+        labels = infer_label_map(_find_labels(list(pairs.values()), memory), names, root)
+    return {split: FolderSource(pairs[split], labels, folders[split][0], memory) for split in pairs}
+
+
+def _find_labels(splits: Sequence[Sequence[tuple[Path, Path]]], memory: FileMemory) -> list[LabelsFound]:
+    """What each mask of all splits holds."""
+    starts = [0, *accumulate(len(split) for split in splits)]
+
+    def examine(index: int) -> LabelsFound:
+        split = bisect_right(starts, index) - 1
+        return memory.mask(splits[split][index - starts[split]][1]).labels
+
+    try:
+        return examine_all(examine, starts[-1])
+    finally:
+        memory.save()
 
 
 def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tuple[Path, Path]]:
@@ -112,7 +171,27 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
     return found
 
 
-def pair_files(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]:
+class FilePairs(Sequence[tuple[Path, Path]]):
+    """Pictures of one folder and masks of another. Only names are kept; paths are made when they are asked for."""
+
+    def __init__(self, images: FolderFiles, masks: FolderFiles) -> None:
+        self.images = images
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Path, Path]: ...
+    @overload
+    def __getitem__(self, index: slice) -> FilePairs: ...
+    def __getitem__(self, index: int | slice) -> tuple[Path, Path] | FilePairs:
+        if isinstance(index, slice):
+            return FilePairs(self.images[index], self.masks[index])
+        return self.images[index], self.masks[index]
+
+
+def pair_files(image_folder: Path, mask_folder: Path) -> FilePairs:
     """Picture and mask of every stem, sorted by name. Sub-folders and hidden files are passed over."""
     if not mask_folder.is_dir():
         raise SnowmeltError(f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder")
@@ -120,36 +199,31 @@ def pair_files(image_folder: Path, mask_folder: Path) -> list[tuple[Path, Path]]
     masks = _by_stem(mask_folder)
     if not images:
         raise SnowmeltError(f"{image_folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)")
-    for stem, paths in images.items():
-        for same in (paths, masks.get(stem, [])):
+    for stem, names in images.items():
+        for folder, same in ((image_folder, names), (mask_folder, masks.get(stem, ()))):
             if len(same) > 1:
                 raise SnowmeltError(
-                    f"{same[0].parent}: {same[0].name} and {same[1].name} share one stem, so image and mask cannot be "
-                    "matched; rename or remove one"
+                    f"{folder}: {same[0]} and {same[1]} share one stem, so image and mask cannot be matched; rename or "
+                    "remove one"
                 )
-    missing = [paths[0] for stem, paths in images.items() if stem not in masks]
+    missing = [names[0] for stem, names in images.items() if stem not in masks]
     if missing:
-        shown = ", ".join(str(path) for path in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        shown = ", ".join(str(image_folder / name) for name in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise SnowmeltError(
             f"{shown}: {len(missing)} of {len(images)} images have no mask of the same stem in {mask_folder}; add the "
             "masks or remove the images"
         )
-    return [(paths[0], masks[stem][0]) for stem, paths in images.items()]
+    return FilePairs(
+        FolderFiles(image_folder, [names[0] for names in images.values()]),
+        FolderFiles(mask_folder, [masks[stem][0] for stem in images]),
+    )
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The files of a folder that look like pictures, sorted by name. Sub-folders and hidden files are passed over."""
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    ]
-
-
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in picture_files(folder):
-        found.setdefault(path.stem, []).append(path)
+def _by_stem(folder: Path) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in picture_files(folder).names:
+        stem = os.path.splitext(name)[0]
+        found[stem] = (*found.get(stem, ()), name)
     return found
 
 

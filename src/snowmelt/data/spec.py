@@ -98,6 +98,7 @@ def open_splits(
     image_folder: str = "images",
     mask_folder: str = "masks",
     classes: Sequence[str] | None = None,
+    index_folder: Path | None = None,
 ) -> Splits:
     """Training, validation and test sources of ``spec``.
 
@@ -105,13 +106,15 @@ def open_splits(
     chosen by a hash of (seed, name): the same choice on every machine, and nearly the same when images are added.
     Embedded scenes are drawn at ``image_size``; theirs are ``val_fraction`` more scenes of the same seed, and as many
     again for the test. ``classes`` names the ids of a folder's masks; other sources must have just these names.
+    ``index_folder``: what is read and checked is kept there, so that the same data open quickly the next time; any
+    number of runs may share it. Without one everything is read anew.
 
     Raises ``SnowmeltError`` for a SPEC, a folder or a file that is wrong, and for classes that differ between splits.
     """
     if not 0 < val_fraction < 1:
         raise SnowmeltError(f"val_fraction {val_fraction}: it must lie between 0 and 1")
     names = tuple(classes) if classes is not None else None
-    opener = _Opener(seed, image_size, image_folder, mask_folder, names, val_fraction)
+    opener = _Opener(seed, image_size, image_folder, mask_folder, names, val_fraction, index_folder)
     found = opener.open(parse_spec(spec), default_classes=None)
     train, test = found["train"], found.get("test")
     if val is not None:
@@ -155,6 +158,7 @@ class _Opener:
     mask_folder: str
     classes: tuple[str, ...] | None
     val_fraction: float
+    index_folder: Path | None
 
     def open(self, spec: Spec, default_classes: tuple[str, ...] | None) -> dict[str, Source]:
         """Sources by split name; there is always "train"."""
@@ -165,11 +169,12 @@ class _Opener:
                 mask_folder=self.mask_folder,
                 classes=self.classes,
                 default_classes=default_classes,
+                index_folder=self.index_folder,
             )
             return dict(folders)
         sources: dict[str, Source]
         if isinstance(spec, CocoSpec):
-            sources = {"train": CocoSource(spec.images, spec.json, spec.categories)}
+            sources = {"train": CocoSource(spec.images, spec.json, spec.categories, self.index_folder)}
         else:
             sources = self._scenes(spec)
         found = sources["train"].classes

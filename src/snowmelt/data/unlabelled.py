@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from snowmelt.data.checking import examine_all
-from snowmelt.data.digests import file_digest
-from snowmelt.data.folders import picture_files
-from snowmelt.data.images import IMAGE_SUFFIXES, probe_image, read_image
+from snowmelt.data.file_memory import FileMemory
+from snowmelt.data.images import IMAGE_SUFFIXES, read_image, read_reduced
+from snowmelt.data.picture_files import picture_files
 from snowmelt.data.samples import UNLABELLED, Sample, Source
+from snowmelt.data.working import Working, load_working
 from snowmelt.errors import SnowmeltError
 
 PREFIX = "unlabelled/"
@@ -20,11 +21,12 @@ PREFIX = "unlabelled/"
 class UnlabelledSource:
     """Every picture of a folder, its mask full of ``UNLABELLED``. Sub-folders and hidden files do not count.
 
-    ``classes``: those of the labelled pictures, if they are needed; a picture alone knows none.
+    ``classes``: those of the labelled pictures, if they are needed; a picture alone knows none. ``index_folder``: where
+    it is kept what was found in each file, so that no unchanged file is read a second time.
     Raises ``SnowmeltError`` if the folder is missing or holds no pictures.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str] = (), index_folder: Path | None = None) -> None:
         if not folder.is_dir():
             raise SnowmeltError(f"{folder}: no such folder of unlabelled images; check data.unlabelled")
         self.folder = folder
@@ -34,6 +36,7 @@ class UnlabelledSource:
             raise SnowmeltError(
                 f"{folder}: holds no unlabelled images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)"
             )
+        self._memory = FileMemory(index_folder)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -42,14 +45,24 @@ class UnlabelledSource:
         image = read_image(self.files[index])
         return Sample(image, np.full(image.shape[:2], UNLABELLED, dtype=np.uint8), self.name(index))
 
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        image, shape = read_reduced(self.files[index], long_side)
+        return Sample(image, np.full(shape, UNLABELLED, dtype=np.uint8), self.name(index))
+
     def name(self, index: int) -> str:
         return self.files[index].name
 
     def digest(self, index: int) -> str:
-        return file_digest(self.files[index])
+        return self._memory.digest(self.files[index])
+
+    def mask_digest(self, index: int) -> str:
+        return "unlabelled"
 
     def check(self) -> None:
-        examine_all(lambda index: probe_image(self.files[index]), len(self))
+        try:
+            examine_all(lambda index: self._memory.picture_size(self.files[index]), len(self))
+        finally:
+            self._memory.save()
 
     def describe(self) -> str:
         return f"{len(self)} unlabelled images of {self.folder}"
@@ -85,6 +98,11 @@ class JoinedSource:
         source, position = self._find(index)
         sample = source.load(position)
         return sample if index < self.labelled else Sample(sample.image, sample.mask, self.name(index))
+
+    def working(self, index: int, side: int, exact: bool) -> Working:
+        """The part's own, from its store where it has one."""
+        source, position = self._find(index)
+        return load_working(source, position, side, exact)
 
     def name(self, index: int) -> str:
         source, position = self._find(index)
