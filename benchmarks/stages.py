@@ -56,7 +56,8 @@ def measure(pair: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         step = ResidentStep(task_of(pair, arguments, Path(folder)))
-        stages = list(range(step.blocks + 1))
+        chosen = arguments.thawed or range(step.blocks + 1)
+        stages = sorted({min(thawed, step.blocks) for thawed in (*chosen, step.blocks)})
 
         def turn(thawed: int, asked: bool) -> Callable[[], float]:
             return lambda: step.seconds(thawed, asked, arguments.steps)
@@ -157,6 +158,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256, help="side of the images, in pixels (256)")
     parser.add_argument("--batch", type=int, default=4, help="images a step (4)")
     parser.add_argument("--classes", type=int, default=2, help="background included (2)")
+    parser.add_argument("--thawed", type=int, nargs="+", help="only so many blocks (and all of them)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count (7)")
     parser.add_argument("--steps", type=int, default=6, help="timed steps in a turn (6)")

@@ -1,0 +1,118 @@
+"""Runs every benchmark and gathers what they found: JSON files, their tables, and one table of what was run.
+
+    python benchmarks/run_all.py                    everything as it is reported; hours on two cores
+    python benchmarks/run_all.py --quick            tiny networks and few steps: do all scripts run? The figures say nothing
+    python benchmarks/run_all.py --only training stages --out results
+
+A folder is filled: NAME.json and NAME.txt for each benchmark, and tables.txt with all of them. A benchmark that is
+there already is left out, so a series that was cut goes on; --again measures it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from common import table
+
+HERE = Path(__file__).resolve().parent
+TINY = ["--pair", "tu-mobilenetv3_small_050:tu-mobilenetv3_small_050", "--size", "64", "--batch", "2"]
+ONCE = ["--rounds", "1", "--steps", "2"]
+
+
+class Benchmark(NamedTuple):
+    """A script with arguments; ``quick`` ones replace them."""
+
+    name: str
+    script: str
+    arguments: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+
+    def command(self, quick: bool, json_file: Path) -> list[str]:
+        chosen = self.quick if quick else self.arguments
+        return [sys.executable, str(HERE / self.script), *chosen, "--json", str(json_file)]
+
+
+def training(name: str, *arguments: str) -> Benchmark:
+    """A benchmark of ``training_speed.py``; in a quick run the kind of teacher stays, and sizes shrink."""
+    kept = [argument for argument in arguments if argument in ("--teacher", "cached", "live", "none", "--schedule")]
+    return Benchmark(name, "training_speed.py", arguments, (*TINY, *ONCE, "--images", "20", *kept))
+
+
+BENCHMARKS = (
+    training("training-b3-b0"),
+    training("training-b3-b0-batch16", "--batch", "16", "--images", "640"),
+    training("training-b3-b0-parts", "--classes", "7"),
+    training("training-b4-mobilenetv2", "--pair", "b4-mobilenetv2"),
+    training("training-b4-mobilenetv2-batch16", "--pair", "b4-mobilenetv2", "--batch", "16", "--images", "640"),
+    training("schedule-b3-b0-cached", "--teacher", "cached", "--schedule"),
+    training("schedule-b4-mobilenetv2-cached", "--teacher", "cached", "--schedule", "--pair", "b4-mobilenetv2"),
+    training("plain-and-cached", "--teacher", "cached", "--contenders", "plain", "cached", "live", "--rounds", "9"),
+    Benchmark("stages", "stages.py", (), (*TINY, *ONCE)),
+    Benchmark("overhead", "overhead.py", (), (*TINY, "--images", "20", "--epochs", "1")),
+    Benchmark("pipeline", "pipeline.py", (), ("--quick",)),
+    Benchmark("scaling", "scaling.py", (), ("--quick",)),
+    Benchmark("growth", "growth.py", (), ("--quick",)),
+    Benchmark("start-up", "start_up.py", (), ("--quick",)),
+    Benchmark("scale", "scale.py"),
+)
+
+
+def main() -> None:
+    arguments = parse()
+    chosen = [benchmark for benchmark in BENCHMARKS if wanted(benchmark, arguments.only)]
+    if not chosen:
+        sys.exit(f"--only: nothing of that name; there are {', '.join(each.name for each in BENCHMARKS)}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for benchmark, state, seconds in run(chosen, arguments):
+        rows.append([benchmark.name, benchmark.script, state, f"{seconds / 60:.1f}"])
+    tables = [arguments.out / f"{benchmark.name}.txt" for benchmark in chosen]
+    texts = [f"== {path.stem}\n\n{path.read_text()}" for path in tables if path.exists()]
+    (arguments.out / "tables.txt").write_text("\n".join(texts))
+    print(f"\n{table(['benchmark', 'script', 'outcome', 'minutes'], rows)}\n\nJSON files and tables: {arguments.out}")
+    if any(row[2] == "failed" for row in rows):
+        sys.exit(1)
+
+
+def run(chosen: list[Benchmark], arguments: argparse.Namespace) -> Iterator[tuple[Benchmark, str, float]]:
+    """Each benchmark, how it ended, and seconds; one after the other, as they share the processor."""
+    for benchmark in chosen:
+        json_file, text_file = (arguments.out / f"{benchmark.name}.{suffix}" for suffix in ("json", "txt"))
+        if not (HERE / benchmark.script).exists():
+            yield benchmark, "not here", 0.0
+            continue
+        if json_file.exists() and not arguments.again:
+            yield benchmark, "there already", 0.0
+            continue
+        command = benchmark.command(arguments.quick, json_file)
+        print(f"\n== {benchmark.name}: {' '.join(command[1:])}", flush=True)
+        start = time.monotonic()
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        print(done.stdout, flush=True)
+        if done.returncode == 0:
+            text_file.write_text(done.stdout)
+        yield benchmark, "done" if done.returncode == 0 else "failed", time.monotonic() - start
+
+
+def wanted(benchmark: Benchmark, only: list[str] | None) -> bool:
+    """Whether one of the words begins its name."""
+    return only is None or any(benchmark.name.startswith(word) for word in only)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny and short; shows that everything runs")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="those whose names begin so")
+    parser.add_argument("--again", action="store_true", help="also what the folder has already")
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder (benchmark-results)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
