@@ -97,10 +97,13 @@ def test_two_classes_take_one_logit_and_more_take_one_each() -> None:
     assert [output_channels(tuple("abcdef")[:count]) for count in (2, 3, 6)] == [1, 3, 6]
 
 
-def test_workers_are_as_set_or_one_for_every_spare_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    def count(cores: int | None, workers: int | None = None) -> int:
+def test_workers_are_as_set_or_one_for_every_spare_core_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(cores: int | None, workers: int | None = None, device: str = "cuda") -> int:
         monkeypatch.setattr(os, "cpu_count", lambda: cores)
-        return worker_count(ExperimentConfig(data={"workers": workers}))
+        return worker_count(ExperimentConfig(data={"workers": workers}, training={"device": device}))
+
+    assert [count(cores, device="cpu") for cores in (None, 2, 64)] == [0, 0, 0]
+    assert count(8, 3, "cpu") == 3
 
     assert [count(cores) for cores in (None, 1, 2, 4, 9, 64)] == [1, 1, 1, 3, 8, 8]
     assert [count(8, workers) for workers in (0, 1, 20)] == [0, 1, 20]

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from data_files import NumberedMaps
-from torchvision import tv_tensors
 
-from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, as_tv_tensors, collate
-from snowmelt.data.randomness import seeded
+from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, collate
+from snowmelt.data.randomness import GEOMETRY, generator
 from snowmelt.data.samples import IGNORE_INDEX, Batch, Source, SubsetSource
 from snowmelt.data.scenes import ScenesSource
 from snowmelt.data.transforms import build_evaluation_transform, build_transform
+from snowmelt.data.working import load_working
 from snowmelt.errors import SnowmeltError
 
 SOURCE = ScenesSource(6, 0, 40)
@@ -24,7 +25,7 @@ def dataset(kind: str = "heavy", seed: int = 1) -> AugmentedDataset:
 
 
 def same(first: tuple, second: tuple) -> bool:
-    return torch.equal(first[0], second[0]) and torch.equal(first[1], second[1]) and first[2] == second[2]
+    return all(torch.equal(first[part], second[part]) for part in (0, 1, 5)) and first[2] == second[2]
 
 
 def test_items_depend_on_seed_epoch_and_index_alone() -> None:
@@ -51,35 +52,24 @@ def test_no_generator_outside_is_touched() -> None:
     assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
 
 
-def test_the_generator_is_put_back_after_an_error() -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(())
-    torch.manual_seed(3)
-    with pytest.raises(ZeroDivisionError), seeded(5, 1):
-        torch.rand(())
-        _ = 1 / 0
-    assert torch.equal(torch.rand(()), expected)
-
-
-def test_seeding_does_not_reach_for_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``torch.manual_seed`` would reseed every accelerator, and so the dropout of the training there."""
-    reseeded: list[int] = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", reseeded.append)
-    dataset()[(0, 0)]
-    assert not reseeded
+def test_items_can_be_made_by_threads() -> None:
+    data = dataset()
+    keys = [(epoch, index) for epoch in range(5) for index in range(6)]
+    expected = [data[key] for key in keys]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(same, pool.map(data.__getitem__, keys), expected))
 
 
 def test_geometry_can_be_replayed_without_colour() -> None:
     """What a cache of teacher predictions relies on: the geometric part alone gives the same mask."""
     data = dataset()
-    sample = SOURCE.load(2)
-    with seeded(1, 5, 2, 0):
-        _, mask = data.transform.geometric(*as_tv_tensors(sample.image, sample.mask))
-    assert torch.equal(mask.as_subclass(torch.Tensor), data[(5, 2)][1])
+    working = load_working(SOURCE, 2, data.transform.working_side)
+    placed = data.transform.place(working, generator(1, 5, 2, GEOMETRY))
+    assert torch.equal(placed.mask, data[(5, 2)].mask)
 
 
 def test_items_are_plain_contiguous_bytes() -> None:
-    image, mask, index = dataset()[(0, 4)]
+    image, mask, index, *_ = dataset()[(0, 4)]
     assert type(image) is type(mask) is torch.Tensor and index == 4
     assert image.shape == (3, 32, 32) and mask.shape == (32, 32)
     assert image.dtype == mask.dtype == torch.uint8
@@ -88,7 +78,7 @@ def test_items_are_plain_contiguous_bytes() -> None:
 
 
 def test_a_filler_is_the_image_with_everything_ignored() -> None:
-    image, mask, index = dataset()[(1, 3)]
+    image, mask, index, *_ = dataset()[(1, 3)]
     filler = dataset()[(1, -1 - 3)]
     assert torch.equal(filler[0], image) and filler[2] == index == 3
     assert (filler[1] == IGNORE_INDEX).all() and not (mask == IGNORE_INDEX).all()
@@ -97,7 +87,8 @@ def test_a_filler_is_the_image_with_everything_ignored() -> None:
 
 def test_evaluation_items_are_steady() -> None:
     data = EvaluationDataset(SOURCE, build_evaluation_transform(40))
-    image, mask, index = data[5]
+    image, mask, index, planes, theta, colour = data[5]
+    assert planes == () and theta is None and colour is None
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), SOURCE.load(5).image)
     np.testing.assert_array_equal(mask.numpy(), SOURCE.load(5).mask)
     assert index == 5 and len(data) == 6 and type(image) is torch.Tensor
@@ -133,6 +124,21 @@ def test_without_maps_there_are_none() -> None:
     assert batch.maps == () and batch.placement is None
 
 
+def test_colours_come_with_the_batch_and_not_with_its_order() -> None:
+    data = dataset("light")
+    whole = collate([data[(0, index)] for index in range(5)])
+    assert whole.colour is not None and whole.colour.shape == (5, 3, 4) and whole.colour.dtype == torch.float32
+    coloured = whole.coloured()
+    assert coloured.colour is None and coloured.images.dtype == torch.uint8
+    assert not torch.equal(coloured.images, whole.images) and torch.equal(coloured.masks, whole.masks)
+    for index in range(5):
+        alone = collate([data[(0, index)]]).coloured()
+        assert torch.equal(alone.images[0], coloured.images[index])
+        assert torch.equal(collate([data[(0, -1 - index)]]).coloured().images, alone.images)  # a filler, too
+    plain = collate([dataset("none")[(0, 0)]])
+    assert plain.colour is None and plain.coloured() is plain
+
+
 def test_evaluation_brings_maps_too() -> None:
     batch = collate([EvaluationDataset(SOURCE, build_evaluation_transform(40), NumberedMaps())[i] for i in (2, 4)])
     assert batch.maps[1].tolist() == [[2, 2.5], [4, 4.5]]
@@ -152,9 +158,3 @@ def test_negative_seeds_are_refused() -> None:
 
 def test_sources_fulfil_the_protocol() -> None:
     assert isinstance(SOURCE, Source) and isinstance(SubsetSource(SOURCE, [1]), Source)
-
-
-def test_arrays_become_tv_tensors() -> None:
-    image, mask = as_tv_tensors(np.zeros((4, 5, 3), dtype=np.uint8), np.zeros((4, 5), dtype=np.uint8))
-    assert isinstance(image, tv_tensors.Image) and image.shape == (3, 4, 5)
-    assert isinstance(mask, tv_tensors.Mask) and mask.shape == (4, 5)

@@ -1,8 +1,9 @@
-"""The affine trace against the pictures themselves: what it says lies under a pixel must be what is seen there."""
+"""Where items say that their pixels come from, against the pictures themselves."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,30 +11,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import affine_grid, grid_sample, max_pool2d
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
-from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, as_tv_tensors
-from snowmelt.data.geometry import Rotation, Trace
-from snowmelt.data.randomness import seeded
+from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset
+from snowmelt.data.geometry import Placement, fitted_size, letterbox_placement
 from snowmelt.data.samples import IGNORE_INDEX, Sample
-from snowmelt.data.transforms import AUGMENTATIONS, Augmentation, Letterbox, build_transform
-from snowmelt.errors import SnowmeltError
+from snowmelt.data.transforms import AUGMENTATIONS, RECIPES, Augmentation, Letterbox
 
 SIZE = 96
 SIDE = 320  # of the stored maps: finer than the pictures, so that reading between their pixels costs little
-SHAPES = [(150, 224), (224, 150), (160, 160), (90, 130), (61, 33)]
+SHAPES = [(150, 224), (224, 150), (160, 160), (90, 130), (61, 33), (517, 640)]
 STEEP = 110.0  # grey levels from the middle to the crest
-DRAWS = 60
-TRACED = [*AUGMENTATIONS, "upside down"]
+DRAWS = 30
 
 
-def waves(height: int, width: int) -> np.ndarray:
-    """(H, W, 3) float32: a wave across, one down and one along the diagonal, about two to a picture's long side."""
+def waves(height: int, width: int, crests: float = 2.2) -> np.ndarray:
+    """(H, W, 3) float32: a wave across, one down and one along the diagonal, so many to a picture's long side."""
     long = max(height, width)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64) + 0.5
-    phases = (columns / long * 2.2, rows / long * 2.2 + 0.1, (rows + columns) / long * 1.5 + 0.3)
-    return np.stack([127.5 + STEEP * np.sin(2 * math.pi * phase) for phase in phases], axis=2).astype(np.float32)
+    return wave_values(columns / long, rows / long, crests).astype(np.float32)
+
+
+def wave_values(x: np.ndarray, y: np.ndarray, crests: float) -> np.ndarray:
+    """The three waves at points given as shares of the long side."""
+    phases = (x * crests, y * crests + 0.1, (x + y) * crests * 0.7 + 0.3)
+    return np.stack([127.5 + STEEP * np.sin(2 * math.pi * phase) for phase in phases], axis=-1)
 
 
 class WaveSource:
@@ -41,11 +42,14 @@ class WaveSource:
 
     classes = ("background", "foreground")
 
+    def __init__(self, crests: float = 2.2) -> None:
+        self.crests = crests
+
     def __len__(self) -> int:
         return len(SHAPES)
 
     def load(self, index: int) -> Sample:
-        picture = np.round(waves(*SHAPES[index])).astype(np.uint8)
+        picture = np.round(waves(*SHAPES[index], self.crests)).astype(np.uint8)
         return Sample(picture, np.ones(SHAPES[index], dtype=np.uint8), self.name(index))
 
     def name(self, index: int) -> str:
@@ -62,21 +66,18 @@ class WaveSource:
 
 
 class WaveMaps:
-    """A store whose map is the letterboxed picture itself, unrounded."""
+    """A store whose map is the letterboxed picture itself."""
 
     size = SIDE
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
-        picture = tv_tensors.Image(torch.from_numpy(waves(*SHAPES[index])).permute(2, 0, 1))
-        height, width = SHAPES[index]
-        letterboxed, _ = Letterbox(SIDE)(picture, tv_tensors.Mask(torch.zeros(height, width, dtype=torch.uint8)))
-        return (np.ascontiguousarray(letterboxed.as_subclass(torch.Tensor).numpy()),)
+        picture = torch.from_numpy(np.round(waves(*SHAPES[index])).astype(np.uint8)).permute(2, 0, 1)
+        letterboxed, _ = Letterbox(SIDE)(picture, torch.zeros(SHAPES[index], dtype=torch.uint8))
+        return (letterboxed.float().numpy(),)
 
 
-def colourless(kind: str) -> Augmentation:
-    if kind == "upside down":
-        return Augmentation(v2.Compose([v2.RandomVerticalFlip(), Letterbox(SIZE)]), v2.Identity())
-    return Augmentation(build_transform(kind, SIZE).geometric, v2.Identity())
+def untextured(kind: str, size: int = SIZE) -> Augmentation:
+    return Augmentation(replace(RECIPES[kind], colour=None, blur=0.0, noise=0.0), size)
 
 
 def look_up(planes: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
@@ -95,53 +96,73 @@ def errors(kind: str, nudge: tuple[float, float] = (0.0, 0.0)) -> tuple[float, f
 
     ``nudge`` shifts where the map is read by that many pixels of the augmented picture, right and down.
     """
-    data = AugmentedDataset(WaveSource(), colourless(kind), 5, WaveMaps())
+    data = AugmentedDataset(WaveSource(), untextured(kind), 5, WaveMaps())
     largest, total, count = 0.0, 0.0, 0
     for draw in range(DRAWS):
-        image, mask, _, planes, theta = data[(draw, draw % len(SHAPES))]
-        shifted = theta.clone()
-        shifted[:, 2] += theta[:, :2] @ torch.tensor(nudge) * 2 / SIZE
-        # Rotation blends the padding into the outermost pixels, even where the padding itself is cropped away.
-        compared = eroded(mask != IGNORE_INDEX, closed=kind == "heavy")
-        difference = (look_up(planes[0], shifted) - image).abs()[:, compared]
+        item = data[(draw, draw % len(SHAPES))]
+        assert item.theta is not None
+        shifted = item.theta.clone()
+        shifted[:, 2] += item.theta[:, :2] @ torch.tensor(nudge) * 2 / SIZE
+        # Turned pictures may end just beyond the edge of the crop, where their maps are read half in the padding.
+        compared = eroded(item.mask != IGNORE_INDEX, closed=kind == "heavy")
+        difference = (look_up(item.planes[0], shifted) - item.image).abs()[:, compared]
         largest = max(largest, difference.max().item())
         total, count = total + difference.sum().item(), count + difference.numel()
     return largest, total / count, count / (3 * DRAWS * SIZE * SIZE)
 
 
-@pytest.mark.parametrize("kind", TRACED)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_a_stored_map_lies_on_its_augmented_picture(kind: str) -> None:
     """Grey levels are rounded twice or thrice and waves a little flattened; beyond that nothing differs."""
     largest, mean, share = errors(kind)
     assert share > 0.5
-    assert largest < 3.5 and mean < 0.5
+    assert largest < 4 and mean < 0.6
 
 
-@pytest.mark.parametrize("kind", TRACED)
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
 def test_half_a_pixel_would_be_noticed(kind: str) -> None:
     for nudge in ((0.5, 0.0), (0.0, -0.5)):
         largest, mean, _ = errors(kind, nudge)
         assert largest > 7.5 and mean > 2.0
-    assert errors(kind, (0.1, 0.1))[1] > 0.5
 
 
-@pytest.mark.parametrize("kind", TRACED)
-def test_padding_is_what_comes_from_outside_the_source(kind: str) -> None:
-    geometric = colourless(kind).geometric
-    padded = 0
-    for draw in range(DRAWS):
-        height, width = SHAPES[draw % len(SHAPES)]
-        sample = WaveSource().load(draw % len(SHAPES))
-        with seeded(1, draw):
-            _, mask, trace = geometric(*as_tv_tensors(sample.image, sample.mask), Trace.start(height, width))
-        assert trace.canvas == (SIZE, SIZE) and trace.origin == (height, width)
-        grid = affine_grid(trace.theta()[None], [1, 1, SIZE, SIZE], align_corners=False)[0]
-        inside = (grid.abs() <= 1).all(dim=2)
-        plain = mask.as_subclass(torch.Tensor)
-        assert (plain[eroded(inside, closed=False)] == 1).all()
-        assert (plain[eroded(~inside, closed=False)] == IGNORE_INDEX).all()
-        padded += int((~inside).sum())
-    assert padded > 0.02 * DRAWS * SIZE * SIZE
+def positions(theta: torch.Tensor, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Second implementation, in float64: the source pixels (x, y) under the centres of all output pixels."""
+    matrix = theta.double().numpy()
+    centres = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
+    x, y = np.meshgrid(centres, centres)
+    normalised = matrix @ np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
+    fitted = fitted_size(*shape, SIDE)
+    across, down = ((row + 1) / 2 * SIDE for row in normalised.reshape(2, SIZE, SIZE))
+    return across * shape[1] / fitted[1], down * shape[0] / fitted[0]
+
+
+@pytest.mark.parametrize("kind", AUGMENTATIONS)
+def test_every_pixel_lies_within_a_tenth_of_where_it_says(kind: str) -> None:
+    """Where a steep wave passes its middle, a grey level tells a few hundredths of a pixel; filters do not move it."""
+    crests = 9.0
+    data = AugmentedDataset(WaveSource(crests), untextured(kind), 3, WaveMaps())
+    compared = 0
+    for draw in range(30):
+        index = draw % len(SHAPES)
+        shape = SHAPES[index]
+        item = data[(draw, index)]
+        assert item.theta is not None
+        x, y = positions(item.theta, shape)
+        inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
+        np.testing.assert_array_equal(inside, item.mask.numpy() != IGNORE_INDEX)
+        long = max(shape)
+        expected = wave_values(x / long, y / long, crests)[..., :2]
+        margin = 3 * long / (SIZE * 0.5)  # in the outermost pixels the filter finds the edge
+        deep = (np.minimum(x, shape[1] - x) > margin) & (np.minimum(y, shape[0] - y) > margin)
+        found = item.image.permute(1, 2, 0).double().numpy()[..., :2]
+        for channel, source in ((0, x), (1, y)):
+            slope = STEEP * crests * 2 * math.pi / long * np.hypot(*np.gradient(source))  # levels a pixel
+            usable = deep & (np.abs(expected[..., channel] - 127.5) < 5)
+            off = np.abs(found - expected)[..., channel][usable] / slope[usable]
+            assert off.size == 0 or off.max() < 0.1
+            compared += off.size
+    assert compared > 2000
 
 
 SIDES = st.integers(1, 700)
@@ -150,84 +171,30 @@ SIDES = st.integers(1, 700)
 @given(SIDES, SIDES, st.integers(1, 300), st.integers(1, 300))
 def test_closed_forms(height: int, width: int, size: int, side: int) -> None:
     """An untouched picture lies on itself; a letterboxed one on its map, to the pixel if that is of the same size."""
-    start = Trace.start(height, width)
-    torch.testing.assert_close(start.theta(), torch.eye(2, 3), rtol=0, atol=1e-6)
-    mask = tv_tensors.Mask(torch.zeros((height, width), dtype=torch.uint8))
-    _, trace = Letterbox(size)(mask, start)
-    assert trace.canvas == (size, size)
-    torch.testing.assert_close(trace.theta(size), torch.eye(2, 3), rtol=0, atol=1e-6)
-    found = trace.theta(side)
-    grown = Letterbox(side)(mask, start)[1]
+    shape = (height, width)
+    untouched = Placement((width / size, 0.0, 0.0, 0.0, height / size, 0.0), size, shape, shape)
+    torch.testing.assert_close(untouched.theta(), torch.eye(2, 3), rtol=0, atol=1e-6)
+    boxed = letterbox_placement(shape, shape, size)
+    torch.testing.assert_close(boxed.theta(size), torch.eye(2, 3), rtol=0, atol=1e-6)
+    grown = letterbox_placement(shape, shape, side)
     corners = torch.tensor([[-1.0, -1.0, 1.0], [1.0, 1.0, 1.0]])
-    back = found @ torch.cat([grown.theta(size), torch.tensor([[0.0, 0.0, 1.0]])])
+    back = boxed.theta(side) @ torch.cat([grown.theta(size), torch.tensor([[0.0, 0.0, 1.0]])])
     torch.testing.assert_close(back @ corners.T, corners[:, :2].T, rtol=1e-4, atol=1e-4)
 
 
-@given(st.floats(-180, 180), st.integers(4, 40), st.integers(4, 40))
-def test_rotation_turns_about_the_centre(angle: float, height: int, width: int) -> None:
-    """Second implementation: complex numbers turn points back, in float32 as drawn."""
-    mask = tv_tensors.Mask(torch.zeros((height, width), dtype=torch.uint8))
-    _, trace = Rotation((angle, angle), expand=True)(mask, Trace.start(height, width))
-    a, b, c, d, e, f = trace.affine
-    centre, old = complex(trace.canvas[1], trace.canvas[0]) / 2, complex(width, height) / 2
-    for point in (0j, 3 + 1j, centre):
-        expected = old + (point - centre) * complex(math.cos(math.radians(angle)), math.sin(math.radians(angle)))
-        x, y = point.real, point.imag
-        assert complex(a * x + b * y + c, d * x + e * y + f) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize("kind", AUGMENTATIONS)
-def test_pictures_are_the_same_to_the_bit_with_and_without_maps(kind: str) -> None:
-    transform = build_transform(kind, SIZE)
-    plain = AugmentedDataset(WaveSource(), transform, 5)
-    mapped = AugmentedDataset(WaveSource(), transform, 5, WaveMaps())
-    for epoch in range(6):
-        for index in (0, 3, -2):
-            image, mask, found = plain[(epoch, index)]
-            assert torch.equal(mapped[(epoch, index)][0], image)
-            assert torch.equal(mapped[(epoch, index)][1], mask)
-            assert mapped[(epoch, index)][2] == found
+@given(SIDES, SIDES, st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
+def test_a_reduced_picture_lies_where_its_origin_lies(height: int, width: int, size: int, side: int, by: int) -> None:
+    """Rounding to whole pixels stretches a reduced picture a little, but its edges stay its origin's edges."""
+    origin, shape = (height, width), fitted_size(height, width, by)
+    direct, reduced = letterbox_placement(origin, origin, size), letterbox_placement(shape, origin, size)
+    torch.testing.assert_close(direct.theta(side), reduced.theta(side), rtol=1e-5, atol=1e-5)
 
 
 def test_evaluation_reads_maps_of_its_own_size_straight() -> None:
     maps = WaveMaps()
-    transform = build_transform("none", SIDE)
     for index in range(len(SHAPES)):
-        image, mask, _, planes, theta = EvaluationDataset(WaveSource(), transform, maps)[index]
-        plain = EvaluationDataset(WaveSource(), transform)[index]
+        image, mask, _, planes, theta, _ = EvaluationDataset(WaveSource(), Letterbox(SIDE), maps)[index]
+        plain = EvaluationDataset(WaveSource(), Letterbox(SIDE))[index]
         assert torch.equal(image, plain[0]) and torch.equal(mask, plain[1])
         torch.testing.assert_close(theta, torch.eye(2, 3), rtol=0, atol=1e-6)
-        assert (planes[0] - image).abs().max() < 1.5
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        v2.RandomRotation(10),
-        v2.RandomAffine(10),
-        v2.ElasticTransform(),
-        v2.RandomPerspective(p=1.0),
-        v2.RandomResizedCrop(20),
-        v2.CenterCrop(20),
-        v2.Resize(20),
-        v2.Pad(3),
-        Rotation(10, center=[0.0, 0.0]),
-    ],
-    ids=lambda step: type(step).__name__,
-)
-def test_what_a_map_cannot_follow_is_refused(step: v2.Transform) -> None:
-    """torchvision would let the trace through unchanged, and every map would lie beside its picture."""
-    transform = Augmentation(step, v2.Identity())
-    AugmentedDataset(WaveSource(), transform, 0)[(0, 0)]
-    with pytest.raises(SnowmeltError, match="stored teacher maps cannot follow"):
-        AugmentedDataset(WaveSource(), transform, 0, WaveMaps())[(0, 0)]
-
-
-def test_a_step_that_nobody_knows_is_noticed_by_the_size() -> None:
-    class Halved(v2.Transform):
-        def transform(self, inpt: torch.Tensor, params: dict[str, object]) -> torch.Tensor:
-            return inpt if isinstance(inpt, Trace) else tv_tensors.wrap(inpt[..., ::2, ::2], like=inpt)
-
-    transform = Augmentation(Halved(), v2.Identity())
-    with pytest.raises(SnowmeltError, match="stored teacher maps cannot follow"):
-        AugmentedDataset(WaveSource(), transform, 0, WaveMaps())[(0, 0)]
+        assert torch.equal(planes[0], image.float())

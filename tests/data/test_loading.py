@@ -4,7 +4,7 @@ import pytest
 import torch
 from data_files import NumberedMaps, WriteFolder
 
-from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset
+from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
 from snowmelt.data.folders import open_folder
 from snowmelt.data.loading import evaluation_loader, training_loader
 from snowmelt.data.samples import Batch, Sample
@@ -29,12 +29,19 @@ def trained(workers: int, context: str | None = None) -> list[Batch]:
 
 
 def equal(first: Batch, second: Batch) -> bool:
-    return all(torch.equal(getattr(first, part), getattr(second, part)) for part in ("images", "masks", "indices"))
+    parts = list(zip(first.tensors(), second.tensors(), strict=True))
+    return all(torch.equal(one, other) for one, other in parts)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_changes_nothing(workers: int) -> None:
+    """Nor does the thread that makes batches where there are no workers: here they are made one by one."""
     alone, helped = trained(0), trained(workers)
+    data = AugmentedDataset(SOURCE, build_transform("heavy", 24), 5)
+    sampler = StepSampler(7, 3, 5)
+    sampler.set_position(1, 1)
+    by_hand = [collate([data[key] for key in keys]) for keys in sampler]
+    assert all(equal(first, second) for first, second in zip(alone[2:], by_hand, strict=True))
     assert [len(batch) for batch in alone] == [3, 4, 4]
     assert len(alone) == len(helped)
     assert all(equal(first, second) for first, second in zip(alone, helped, strict=True))
@@ -113,8 +120,8 @@ def test_other_errors_keep_their_traceback() -> None:
 
 
 class _ThreadCount(EvaluationDataset):
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        return torch.zeros(1), torch.zeros(1), torch.get_num_threads()
+    def __getitem__(self, index: int) -> Item:
+        return Item(torch.zeros(1), torch.zeros(1), torch.get_num_threads())
 
 
 def test_a_worker_computes_on_one_thread() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -11,12 +13,16 @@ def batch(mapped: bool) -> Batch:
     images = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).reshape(4, 3, 2, 2)
     maps = (torch.arange(8.0).reshape(4, 2), torch.arange(4, dtype=torch.uint8)) if mapped else ()
     placement = torch.arange(24.0).reshape(4, 2, 3) if mapped else None
-    return Batch(images, images[:, 0], torch.arange(4), maps, placement)
+    colour = torch.eye(3, 4).repeat(4, 1, 1) if mapped else None
+    return Batch(images, images[:, 0], torch.arange(4), maps, placement, colour)
 
 
 def tensors(found: Batch) -> list[torch.Tensor]:
-    placement = [] if found.placement is None else [found.placement]
-    return [found.images, found.masks, found.indices, *found.maps, *placement]
+    """Second to ``Batch.tensors``: by the names of its fields."""
+    values = [getattr(found, field.name) for field in dataclasses.fields(found)]
+    flat = [part for value in values for part in (value if isinstance(value, tuple) else [value]) if part is not None]
+    assert [id(part) for part in flat] == [id(part) for part in found.tensors()]
+    return flat
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -24,7 +30,7 @@ def test_every_tensor_is_cut_and_moved(mapped: bool) -> None:
     whole = batch(mapped)
     part = whole[1:3]
     assert len(part) == 2 and len(whole) == 4
-    assert len(tensors(part)) == len(tensors(whole)) == (6 if mapped else 3)
+    assert len(tensors(part)) == len(tensors(whole)) == (7 if mapped else 3)
     for cut, full in zip(tensors(part), tensors(whole), strict=True):
         assert torch.equal(cut, full[1:3]) and cut.data_ptr() == full[1].data_ptr()  # views
     assert all(tensor.device.type == "meta" for tensor in tensors(whole.to("meta")))

@@ -13,6 +13,7 @@ from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import BuiltNetwork, load_network, make_input, make_network, output_channels
 from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
 from snowmelt.build.run import make_engine, make_objective, make_run, make_scorer
+from snowmelt.build.store import store_pictures, store_root
 from snowmelt.build.teacher import OpenedTeacher, open_teacher, teacher_experiment
 from snowmelt.build.teaching import (
     BuiltTeaching,
@@ -53,6 +54,8 @@ __all__ = [
     "parameter_counts",
     "settle",
     "settle_weights",
+    "store_pictures",
+    "store_root",
     "stored_teaching",
     "teacher_experiment",
 ]

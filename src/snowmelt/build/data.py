@@ -36,6 +36,11 @@ def is_scenes(config: ExperimentConfig) -> bool:
     return config.data.source.split(":")[0] in ("scenes", "scenes-parts")
 
 
+def index_folder(config: ExperimentConfig) -> Path:
+    """Where is kept what was read and checked about the data, for all runs of one output folder."""
+    return config.output / "data-index"
+
+
 def open_data(config: ExperimentConfig) -> Splits:
     """The training, validation and test sources that the settings name."""
     data = config.data
@@ -48,6 +53,7 @@ def open_data(config: ExperimentConfig) -> Splits:
         image_folder=data.image_folder,
         mask_folder=data.mask_folder,
         classes=None if data.classes is None else tuple(data.classes),
+        index_folder=index_folder(config),
     )
     if data.limit is None or data.limit >= len(splits.train):
         return splits
@@ -67,7 +73,7 @@ def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, l
     folder = config.data.unlabelled
     if folder is None:
         return splits, []
-    pictures = UnlabelledSource(Path(folder).expanduser(), splits.classes)
+    pictures = UnlabelledSource(Path(folder).expanduser(), splits.classes, index_folder(config))
     left_out: set[str] = set()
     notes = []
     for what, source in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
@@ -147,12 +153,14 @@ def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:
 
 
 def worker_count(config: ExperimentConfig) -> int:
-    """Loading processes: as set, else one per spare core, at most 8.
+    """Loading processes: as set; else on a CPU none, and for an accelerator one per spare core, at most 8.
 
-    On a small machine the arithmetic uses every core, and a single loading process keeps it fed.
+    On a CPU the arithmetic uses every core anyway; a thread needs no copy from process to process.
     """
     if config.data.workers is not None:
         return config.data.workers
+    if config.training.device == "cpu":
+        return 0
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
@@ -167,4 +175,6 @@ def make_evaluation_batches(
         workers=worker_count(config),
         rank=engine.rank,
         world_size=engine.world_size,
+        pin=engine.device.type == "cuda",
+        device=engine.device,
     )

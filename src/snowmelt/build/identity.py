@@ -16,6 +16,8 @@ FREE_ON_RESUME = (
     "description",
     "output",
     "data.workers",
+    "data.store",
+    "data.store_folder",
     "teacher.cache_folder",
     "teacher.cache_precision",  # the encoding in use is part of the teacher's digest, which is compared
     "teacher.cache_stride",

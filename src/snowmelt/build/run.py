@@ -160,7 +160,8 @@ def make_training_batches(
     """Augmented batches, a step each, with what the teacher has stored about their images."""
     transform = build_transform(config.data.augmentation, config.data.image_size or FILES_SIZE)
     dataset = AugmentedDataset(source, transform, config.seed, None if teaching is None else teaching.maps)
-    return training_loader(dataset, sampler, worker_count(config), pin=engine.device.type == "cuda")
+    on_gpu = engine.device.type == "cuda"
+    return training_loader(dataset, sampler, worker_count(config), pin=on_gpu, device=engine.device)
 
 
 def match_features(

@@ -47,7 +47,11 @@ class DataConfig(Settings):
     limit: Count | None = None
     """Use only the first N training images of a seeded order: what would less data give?"""
     workers: Annotated[int, Field(ge=0)] | None = None
-    """Processes that load images; without it one per spare core, at most 8."""
+    """Processes that load images; 0: a thread of the main one, which is also what a CPU run does without it."""
+    store: Literal["auto", "memory", "disk", "none"] = "auto"
+    """Where decoded, reduced images are kept between epochs and runs; ``auto``: on the disk where there is room."""
+    store_folder: Path | None = None
+    """Where the image store lies; without it ``image-store`` in the output folder."""
 
 
 class TemperatureConfig(Settings):

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from snowmelt.data.coco import CocoSource
-from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, collate
+from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
 from snowmelt.data.digests import file_digest, overlap
 from snowmelt.data.folders import FolderSource, open_folder
-from snowmelt.data.geometry import Rotation, Trace, fitted_size
+from snowmelt.data.geometry import Placement, fitted_size
 from snowmelt.data.images import IMAGE_SUFFIXES, read_image
 from snowmelt.data.loading import BatchLoader, evaluation_loader, training_loader
-from snowmelt.data.randomness import seeded
-from snowmelt.data.samples import IGNORE_INDEX, UNLABELLED, Batch, MapStore, Sample, Source, SubsetSource
+from snowmelt.data.samples import (
+    IGNORE_INDEX,
+    UNLABELLED,
+    Batch,
+    MapStore,
+    Sample,
+    Source,
+    StorableSource,
+    SubsetSource,
+)
 from snowmelt.data.sampling import StepSampler, epoch_order
 from snowmelt.data.scenes import ScenesSource
 from snowmelt.data.spec import (
@@ -22,6 +30,8 @@ from snowmelt.data.spec import (
     parse_spec,
     split_by_name,
 )
+from snowmelt.data.store import ImageStore, StoredSource, keys_of
+from snowmelt.data.store_fill import can_be_stored, expected_bytes, fill_store, free_disk, memory_size
 from snowmelt.data.transforms import (
     AUGMENTATIONS,
     PAD_COLOUR,
@@ -31,6 +41,7 @@ from snowmelt.data.transforms import (
     build_transform,
 )
 from snowmelt.data.unlabelled import JoinedSource, UnlabelledSource
+from snowmelt.data.working import Working
 
 __all__ = [
     "AUGMENTATIONS",
@@ -47,32 +58,41 @@ __all__ = [
     "EvaluationDataset",
     "FolderSource",
     "FolderSpec",
+    "ImageStore",
+    "Item",
     "JoinedSource",
     "Letterbox",
     "MapStore",
-    "Rotation",
+    "Placement",
     "Sample",
     "ScenesSource",
     "ScenesSpec",
     "Source",
     "Splits",
     "StepSampler",
+    "StorableSource",
+    "StoredSource",
     "SubsetSource",
-    "Trace",
     "UnlabelledSource",
+    "Working",
     "build_evaluation_transform",
     "build_transform",
+    "can_be_stored",
     "collate",
     "epoch_order",
     "evaluation_loader",
+    "expected_bytes",
     "file_digest",
+    "fill_store",
     "fitted_size",
+    "free_disk",
+    "keys_of",
+    "memory_size",
     "open_folder",
     "open_splits",
     "overlap",
     "parse_spec",
     "read_image",
-    "seeded",
     "split_by_name",
     "training_loader",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from snowmelt.data.geometry import fitted_size
 from snowmelt.errors import SnowmeltError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
@@ -44,12 +45,22 @@ def read_image(path: Path) -> np.ndarray:
     Raises ``SnowmeltError`` naming the file: missing, empty, truncated, no picture, too large, floating point.
     """
     with _opened(path) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in _SIXTEEN_BIT or image.mode == "I":
-            return _sixteen_bit_to_rgb(image, path)
-        if image.mode == "F":
-            raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel")
-        return np.array(image.convert("RGB"))
+        return _upright_rgb(image, path)
+
+
+def read_reduced(path: Path, long_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """As ``read_image``, and the (height, width) that it gives; but a large JPEG may come smaller.
+
+    Where its long side is more than twice ``long_side`` it is decoded at a half, a quarter or an eighth, as long as
+    neither side becomes less than in ``fitted_size(height, width, long_side)``. Most of the arithmetic is saved.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        sideways = image.getexif().get(_ORIENTATION) in _SIDEWAYS
+        if image.format in {"JPEG", "MPO"} and max(width, height) > 2 * long_side:
+            least_height, least_width = fitted_size(height, width, long_side)
+            image.draft(None, (least_width, least_height))
+        return _upright_rgb(image, path), (width, height) if sideways else (height, width)
 
 
 def probe_image(path: Path) -> tuple[int, int]:
@@ -119,6 +130,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except _READ_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SnowmeltError(f"{path}: damaged or truncated ({reason}); replace or remove it") from error
+
+
+def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _SIXTEEN_BIT or image.mode == "I":
+        return _sixteen_bit_to_rgb(image, path)
+    if image.mode == "F":
+        raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel")
+    return np.array(image.convert("RGB"))
 
 
 def _sixteen_bit(image: Image.Image, path: Path) -> np.ndarray:

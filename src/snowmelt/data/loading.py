@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from snowmelt.data.ahead import made_ahead, moved_ahead
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
 from snowmelt.data.samples import Batch
 from snowmelt.data.sampling import StepSampler
@@ -19,9 +20,21 @@ class BatchLoader(DataLoader[Any]):
 
     A plain loader rebuilds a worker's exception with the worker's traceback as its message, which would turn the one
     line that names a bad file into thirty.
+
+    Without workers, batches are made by a thread of this process, a little ahead: decoding, resizing and copying leave
+    the interpreter to others meanwhile. ``device``: of CUDA, to have each batch there before it is asked for.
     """
 
-    def __init__(self, dataset: Dataset[Item], batches: Any, workers: int, pin: bool, context: str | None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset[Item],
+        batches: Any,
+        workers: int,
+        pin: bool,
+        context: str | None,
+        device: torch.device | None = None,
+    ) -> None:
+        self._device = device if device is not None and device.type == "cuda" else None
         super().__init__(
             _Guarded(dataset),
             batch_sampler=batches,
@@ -35,10 +48,17 @@ class BatchLoader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, SnowmeltError):
-                raise batch
-            yield batch
+        found = super().__iter__()
+        ahead = made_ahead(found) if self.num_workers == 0 else found
+        batches = _raising(ahead)
+        yield from batches if self._device is None else moved_ahead(batches, self._device)
+
+
+def _raising(batches: Iterator[Any]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, SnowmeltError):
+            raise batch
+        yield batch
 
 
 def training_loader(
@@ -47,13 +67,14 @@ def training_loader(
     workers: int = 0,
     pin: bool = False,
     context: str | None = None,
+    device: torch.device | None = None,
 ) -> BatchLoader:
     """One ``Batch`` per optimizer step, in the sampler's order; ``sampler.set_position`` before each epoch.
 
     ``context``: how workers start ("fork", "spawn", "forkserver"; None: the platform's default). Every worker computes
-    on one thread. What comes out does not depend on ``workers``.
+    on one thread. ``device``: where batches are to be, for CUDA. What comes out does not depend on any of these.
     """
-    return BatchLoader(dataset, sampler, _checked(workers), pin, context)
+    return BatchLoader(dataset, sampler, _checked(workers), pin, context, device)
 
 
 def evaluation_loader(
@@ -64,6 +85,7 @@ def evaluation_loader(
     world_size: int = 1,
     pin: bool = False,
     context: str | None = None,
+    device: torch.device | None = None,
 ) -> BatchLoader:
     """Batches of this process's images: every image on exactly one process, none repeated to even the numbers out.
 
@@ -75,7 +97,7 @@ def evaluation_loader(
         raise SnowmeltError(f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})")
     share = list(range(rank, len(dataset), world_size))
     batches = [share[first : first + batch_size] for first in range(0, len(share), batch_size)]
-    return BatchLoader(dataset, batches, _checked(workers), pin, context)
+    return BatchLoader(dataset, batches, _checked(workers), pin, context, device)
 
 
 class _Guarded(Dataset[Any]):

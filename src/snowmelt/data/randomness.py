@@ -1,25 +1,13 @@
-"""Random numbers that depend on a key alone, and leave the generators of the program as they were."""
+"""Random numbers that depend on a key alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
-import torch
+
+GEOMETRY, COLOUR, TEXTURE = 0, 1, 2
+"""Streams of an item's random numbers, one for each part, so that any can be drawn alone."""
 
 
-@contextmanager
-def seeded(*key: int) -> Iterator[None]:
-    """Run the body with torch's CPU generator seeded from ``key`` (whole numbers from 0), then put its state back.
-
-    Only the CPU generator: ``torch.manual_seed`` would reseed every accelerator too, and ``fork_rng`` does not give
-    those back without copying their states for each image. Augmentation runs on the CPU and draws from torch only.
-    """
-    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    before = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(int(seed) >> 1)  # 63 bits: signed in torch
-        yield
-    finally:
-        torch.set_rng_state(before)
+def generator(*key: int) -> np.random.Generator:
+    """A generator of its own for ``key``, whole numbers from 0. No other generator is touched, so threads may draw."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))

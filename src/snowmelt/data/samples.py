@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+
+from snowmelt.data.colour import apply_colour
 
 IGNORE_INDEX = 255
 """Mask value that no loss and no score counts: ignored by the label, crowd or padding."""
@@ -41,6 +43,8 @@ class Batch:
     placement: torch.Tensor | None = None
     """(B, 2, 3) float32 for ``affine_grid(placement, (B, C, N, N), align_corners=False)``: from the normalised points
     of each augmented picture to those of the square that its stored map covers."""
+    colour: torch.Tensor | None = None
+    """(B, 3, 4) float32, what ``coloured`` has yet to do to each image; none where there is nothing to do."""
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -56,6 +60,20 @@ class Batch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
+    def tensors(self) -> list[torch.Tensor]:
+        """All that it holds."""
+        optional = [tensor for tensor in (self.placement, self.colour) if tensor is not None]
+        return [self.images, self.masks, self.indices, *self.maps, *optional]
+
+    def coloured(self) -> Batch:
+        """The batch with its images' random colours applied, on the device where it is; uint8 as before.
+
+        A batch that has none, or whose colours were applied already, comes back as it is.
+        """
+        if self.colour is None:
+            return self
+        return replace(self, images=apply_colour(self.images, self.colour), colour=None)
+
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         return Batch(
             change(self.images),
@@ -63,6 +81,7 @@ class Batch:
             change(self.indices),
             tuple(change(plane) for plane in self.maps),
             None if self.placement is None else change(self.placement),
+            None if self.colour is None else change(self.colour),
         )
 
 
@@ -116,6 +135,22 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class StorableSource(Source, Protocol):
+    """A source whose working pictures can be kept (see ``store``), and read at a fraction of the cost (``working``)."""
+
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        """As ``load``, but the image may come smaller than the mask, never smaller than ``long_side`` allows.
+
+        That is, no smaller than ``fitted_size(*mask.shape, long_side)``; the mask always has the picture's own size.
+        """
+        ...
+
+    def mask_digest(self, index: int) -> str:
+        """Hexadecimal, another one whenever the mask is; found without making the mask."""
+        ...
+
+
 class SubsetSource:
     """Chosen items of another source, in the order given."""
 
@@ -135,6 +170,13 @@ class SubsetSource:
 
     def digest(self, index: int) -> str:
         return self.source.digest(self.indices[index])
+
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        """As the parent's, which must be a ``StorableSource``; so for ``mask_digest``."""
+        return self.source.load_reduced(self.indices[index], long_side)  # type: ignore[attr-defined]
+
+    def mask_digest(self, index: int) -> str:
+        return self.source.mask_digest(self.indices[index])  # type: ignore[attr-defined]
 
     def check(self) -> None:
         """Checks the whole parent, because the two halves of a split belong to one data set."""

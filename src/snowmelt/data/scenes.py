@@ -48,6 +48,9 @@ class ScenesSource:
         mask = parts if self.variant == "parts" else (parts > 0).astype(np.uint8)
         return Sample(image, mask, self.name(index))
 
+    def load_reduced(self, index: int, long_side: int) -> Sample:
+        return self.load(index)
+
     def name(self, index: int) -> str:
         return f"scene-{self.first + index:06d}"
 
@@ -55,6 +58,9 @@ class ScenesSource:
         """Of the numbers that the scene is computed from, and of the drawing's version, in place of its pixels."""
         recipe = f"{_FORMAT}:{self.seed}:{self.first + index}:{self.size}:{self.variant}"
         return hashlib.blake2b(recipe.encode(), digest_size=16).hexdigest()
+
+    def mask_digest(self, index: int) -> str:
+        return self.digest(index)
 
     def check(self) -> None:
         """Nothing to check: no files."""

@@ -1,86 +1,144 @@
 """Augmentation and letterboxing: geometry shared by picture and mask, colour for the picture alone.
 
-Everything takes and returns ``tv_tensors``: ``Image`` (3, H, W) uint8 and ``Mask`` (H, W) uint8. What a picture does
-not fill is ``PAD_COLOUR`` in the picture and ``IGNORE_INDEX`` in the mask. A ``Trace`` may follow them through the
-geometry (see ``geometry``); it draws no random number.
+What a picture does not fill is ``PAD_COLOUR`` in the picture and ``IGNORE_INDEX`` in the mask.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from snowmelt.data.geometry import Rotation, Trace, fitted_size
-from snowmelt.data.samples import IGNORE_INDEX
+from snowmelt.data.colour import ColourJitter
+from snowmelt.data.geometry import fitted_size, letterbox_placement
+from snowmelt.data.placement import PAD_COLOUR, Drawn, Placed, blank, place
+from snowmelt.data.working import Working, resize_image, resize_mask
 from snowmelt.errors import SnowmeltError
 
-AUGMENTATIONS = ("none", "light", "heavy")
-PAD_COLOUR = (124, 116, 104)  # the ImageNet mean: about zero once normalised
-_FILL: dict[Any, Any] = {tv_tensors.Image: PAD_COLOUR, tv_tensors.Mask: IGNORE_INDEX, Trace: 0}
+__all__ = [
+    "AUGMENTATIONS",
+    "PAD_COLOUR",
+    "Augmentation",
+    "Letterbox",
+    "build_evaluation_transform",
+    "build_transform",
+]
 
 
-class RandomScale(v2.Transform):
-    """Resize so that the long side becomes ``size`` times a factor drawn evenly from ``scale`` on a log axis.
-
-    Unlike ``v2.ScaleJitter`` the mask is sampled at pixel centres (``NEAREST_EXACT``): torch's plain nearest takes
-    the corner of each cell, which shifts masks against pictures by up to half an output pixel.
-    """
-
-    def __init__(self, size: int, scale: tuple[float, float]) -> None:
-        super().__init__()
-        self.size = size
-        self.scale = scale
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.query_size(flat_inputs)
-        low, high = self.scale
-        share = torch.rand(()).item() if high > low else 0.0
-        return {"size": list(fitted_size(height, width, self.size * low * (high / low) ** share))}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if isinstance(inpt, tv_tensors.Mask):
-            plane = inpt.as_subclass(torch.Tensor)[None]
-            resized = F.resize_image(plane, params["size"], interpolation=InterpolationMode.NEAREST_EXACT)
-            return tv_tensors.wrap(resized[0], like=inpt)
-        return self._call_kernel(
-            F.resize, inpt, params["size"], interpolation=InterpolationMode.BILINEAR, antialias=True
-        )
-
-
-class Letterbox(RandomScale):
+class Letterbox:
     """The whole picture in a square: long side to ``size``, aspect kept, padded at the bottom or on the right.
 
     So ``output[..., :h, :w]`` with ``h, w = fitted_size(H, W, size)`` is the picture again.
+    Raises ``SnowmeltError`` for a size below 1.
     """
 
     def __init__(self, size: int) -> None:
-        super().__init__(size, (1.0, 1.0))
+        if size < 1:
+            raise SnowmeltError(f"image size {size}: it must be at least 1 pixel")
+        self.size = size
 
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        resized = super().transform(inpt, params)
-        height, width = params["size"]
-        fill = _FILL[type(resized)]
-        return F.pad(resized, [0, 0, self.size - width, self.size - height], fill=fill)
+    @property
+    def working_side(self) -> int:
+        """Long side of the working pictures that show all that a letterbox shows."""
+        return self.size
+
+    def __call__(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(3, H, W) and (H, W) uint8 -> (3, N, N) and (N, N)."""
+        shape = (int(mask.shape[0]), int(mask.shape[1]))
+        return self._boxed(image, mask, fitted_size(*shape, self.size))
+
+    def place(self, working: Working) -> Placed:
+        """The item of a working picture; of the size, too, that its origin would have."""
+        shape = (int(working.mask.shape[0]), int(working.mask.shape[1]))
+        pixels = torch.from_numpy(_writable(working.image)).permute(2, 0, 1)
+        labels = torch.from_numpy(_writable(working.mask))
+        image, mask = self._boxed(pixels, labels, fitted_size(*working.origin, self.size))
+        return Placed(image, mask, letterbox_placement(shape, working.origin, self.size))
+
+    def _boxed(
+        self, image: torch.Tensor, mask: torch.Tensor, shape: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        canvas, marks = blank(self.size)
+        canvas[:, : shape[0], : shape[1]] = resize_image(image, shape)
+        marks[: shape[0], : shape[1]] = resize_mask(mask, shape)
+        return canvas, marks
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an augmentation may do; ``scale``: long side of the picture as a multiple of the output's."""
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    degrees: float = 0.0
+    flip: bool = False
+    colour: ColourJitter | None = None
+    blur: float = 0.0  # how often
+    noise: float = 0.0
+
+
+RECIPES = {
+    "none": Recipe(),
+    "light": Recipe((0.75, 1.5), flip=True, colour=ColourJitter(0.2, 0.2, 0.2, 0.02)),
+    "heavy": Recipe((0.5, 2.0), 15.0, True, ColourJitter(0.4, 0.4, 0.4, 0.05, grey=0.1), blur=0.3, noise=0.3),
+}
+AUGMENTATIONS = tuple(RECIPES)
+_NOISE_LEVELS = 10.0  # standard deviation in grey levels
+_BLUR_PIXELS, _BLUR_SIGMAS = 5, (0.1, 2.0)
 
 
 class Augmentation:
-    """Geometry, then colour, as two parts that can be applied one without the other.
+    """Geometry and texture of an item, and then its colour, which is only drawn here (see ``Batch.coloured``).
 
     What was predicted for an un-augmented picture (a cached teacher, say) meets the augmented picture pixel by pixel:
-    a ``Trace`` that goes through ``geometric`` with picture and mask, as their third, tells where to look.
+    the ``placement`` of the item tells where to look.
     """
 
-    def __init__(self, geometric: v2.Transform, colour: v2.Transform) -> None:
-        self.geometric = geometric
-        self.colour = colour
+    def __init__(self, recipe: Recipe, size: int) -> None:
+        self.recipe = recipe
+        self.size = size
+        self._letterbox = Letterbox(size)  # which also looks at the size
 
-    def __call__(self, image: tv_tensors.Image, mask: tv_tensors.Mask) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image, mask = self.geometric(image, mask)
-        return self.colour(image), mask
+    @property
+    def working_side(self) -> int:
+        """Long side of the working pictures that show all that the largest scale can show."""
+        return math.ceil(self.size * self.recipe.scale[1])
+
+    def draw(self, random: np.random.Generator) -> Drawn:
+        """The geometry of one item: the scale even on a log axis, all else even."""
+        low, high = self.recipe.scale
+        scale, turn, down, across = random.random(4).tolist()
+        return Drawn(
+            flip=self.recipe.flip and random.random() < 0.5,
+            scale=low * (high / low) ** scale,
+            degrees=self.recipe.degrees * (2 * turn - 1),
+            shares=(down, across),
+        )
+
+    def place(self, working: Working, random: np.random.Generator) -> Placed:
+        """Image, mask and placement of one item, of a working picture, with random numbers of ``random``."""
+        if self.recipe.scale == (1.0, 1.0) and not self.recipe.degrees:
+            return self._letterbox.place(working)
+        return place(working.image, working.mask, working.origin, self.size, self.draw(random))
+
+    def texture(self, image: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        """(3, N, N) uint8, now and then blurred or with noise."""
+        recipe = self.recipe
+        blurs, noises, sigma = random.random(3).tolist()
+        if blurs < recipe.blur:
+            low, high = _BLUR_SIGMAS
+            image = F.gaussian_blur_image(image, [_BLUR_PIXELS] * 2, [low + (high - low) * sigma])
+        if noises < recipe.noise:
+            noise = random.standard_normal(image.shape, dtype=np.float32) * np.float32(_NOISE_LEVELS)
+            noisy = np.rint(image.numpy() + noise).clip(0, 255)
+            image = torch.from_numpy(noisy.astype(np.uint8))
+        return image
+
+    def colour(self, random: np.random.Generator) -> torch.Tensor | None:
+        """(3, 4) float32 for ``apply_colour``, or nothing where colours stay."""
+        return None if self.recipe.colour is None else self.recipe.colour.draw(random)
 
 
 def build_transform(kind: str, size: int) -> Augmentation:
@@ -91,33 +149,16 @@ def build_transform(kind: str, size: int) -> Augmentation:
 
     Raises ``SnowmeltError`` for another kind or a size below 1.
     """
-    _check_size(size)
-    if kind == "none":
-        return Augmentation(Letterbox(size), v2.Identity())
-    crop = v2.RandomCrop((size, size), pad_if_needed=True, fill=_FILL)
-    if kind == "light":
-        geometric = v2.Compose([v2.RandomHorizontalFlip(), RandomScale(size, (0.75, 1.5)), crop])
-        return Augmentation(geometric, v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02))
-    if kind == "heavy":
-        rotation = Rotation(15, interpolation=InterpolationMode.BILINEAR, expand=True, fill=_FILL)
-        geometric = v2.Compose([v2.RandomHorizontalFlip(), RandomScale(size, (0.5, 2.0)), rotation, crop])
-        colour = v2.Compose(
-            [
-                v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05),
-                v2.RandomGrayscale(0.1),
-                v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 2.0))], p=0.3),
-                v2.RandomApply([v2.GaussianNoise(sigma=10.0 / 255)], p=0.3),
-            ]
-        )
-        return Augmentation(geometric, colour)
-    raise SnowmeltError(f"augmentation {kind!r} is not known; choose one of {', '.join(AUGMENTATIONS)}")
+    if kind not in RECIPES:
+        raise SnowmeltError(f"augmentation {kind!r} is not known; choose one of {', '.join(AUGMENTATIONS)}")
+    return Augmentation(RECIPES[kind], size)
 
 
-def build_evaluation_transform(size: int) -> Augmentation:
+def build_evaluation_transform(size: int) -> Letterbox:
     """No randomness: the letterbox, the same as kind "none"."""
-    return build_transform("none", size)
+    return Letterbox(size)
 
 
-def _check_size(size: int) -> None:
-    if size < 1:
-        raise SnowmeltError(f"image size {size}: it must be at least 1 pixel")
+def _writable(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy where it is read-only (a stored one): torch warns of memory that it may not write to."""
+    return array if array.flags.writeable else np.array(array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snowmelt.build import (
     data_digest,
@@ -13,6 +13,7 @@ from snowmelt.build import (
     open_data,
     settle,
     settle_weights,
+    store_pictures,
 )
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
@@ -61,8 +62,12 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
     session.say(describe_data(session))
     for note in (*notes, *left_out):
         session.say(note)
-    if check and session.leads:
-        splits.check()
+    if not check:
+        return session
+    # Pictures that come to lie in a store are looked at on their way there, all others now.
+    session = replace(session, splits=store_pictures(session.config, splits, engine, session.say))
+    if session.leads:
+        session.splits.check()
     engine.barrier()
     return session
 

@@ -27,7 +27,7 @@ def calibrate(run: TrainingRun) -> None:
                 if needed == 0:
                     return
                 needed -= 1
-                yield run.normalise(batch.images.to(run.engine.device))
+                yield run.normalise(batch.to(run.engine.device).coloured().images)
 
     with run.engine.autocast():
         run.calibrate(inputs())
