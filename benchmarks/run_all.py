@@ -1,7 +1,7 @@
 """Runs every benchmark and gathers what they found: JSON files, their tables, and one table of what was run.
 
     python benchmarks/run_all.py                    everything as it is reported; hours on two cores
-    python benchmarks/run_all.py --quick            tiny networks and few steps: do all scripts run? The figures say nothing
+    python benchmarks/run_all.py --quick            tiny and short: shows that all scripts run; the figures say nothing
     python benchmarks/run_all.py --only training stages --out results
 
 A folder is filled: NAME.json and NAME.txt for each benchmark, and tables.txt with all of them. A benchmark that is
@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common import table
+from common import machine, table
 
 HERE = Path(__file__).resolve().parent
 TINY = ["--pair", "tu-mobilenetv3_small_050:tu-mobilenetv3_small_050", "--size", "64", "--batch", "2"]
 ONCE = ["--rounds", "1", "--steps", "2"]
+SCHEDULE = ["--teacher", "cached", "--schedule", "--rounds", "5", "--steps", "8"]
 
 
 class Benchmark(NamedTuple):
@@ -32,16 +33,17 @@ class Benchmark(NamedTuple):
     script: str
     arguments: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
+    needs_gpu: bool = False
 
     def command(self, quick: bool, json_file: Path) -> list[str]:
         chosen = self.quick if quick else self.arguments
         return [sys.executable, str(HERE / self.script), *chosen, "--json", str(json_file)]
 
 
-def training(name: str, *arguments: str) -> Benchmark:
+def training(name: str, *arguments: str, needs_gpu: bool = False) -> Benchmark:
     """A benchmark of ``training_speed.py``; in a quick run the kind of teacher stays, and sizes shrink."""
     kept = [argument for argument in arguments if argument in ("--teacher", "cached", "live", "none", "--schedule")]
-    return Benchmark(name, "training_speed.py", arguments, (*TINY, *ONCE, "--images", "20", *kept))
+    return Benchmark(name, "training_speed.py", arguments, (*TINY, *ONCE, "--images", "20", *kept), needs_gpu)
 
 
 BENCHMARKS = (
@@ -50,15 +52,17 @@ BENCHMARKS = (
     training("training-b3-b0-parts", "--classes", "7"),
     training("training-b4-mobilenetv2", "--pair", "b4-mobilenetv2"),
     training("training-b4-mobilenetv2-batch16", "--pair", "b4-mobilenetv2", "--batch", "16", "--images", "640"),
-    training("schedule-b3-b0-cached", "--teacher", "cached", "--schedule"),
-    training("schedule-b4-mobilenetv2-cached", "--teacher", "cached", "--schedule", "--pair", "b4-mobilenetv2"),
-    training("plain-and-cached", "--teacher", "cached", "--contenders", "plain", "cached", "live", "--rounds", "9"),
-    Benchmark("stages", "stages.py", (), (*TINY, *ONCE)),
+    training("schedule-b3-b0", *SCHEDULE),
+    training("schedule-b4-mobilenetv2", *SCHEDULE, "--pair", "b4-mobilenetv2"),
+    training("training-b3-b0-640px", "--size", "640", "--batch", "16", "--images", "1280", needs_gpu=True),
+    training("schedule-b3-b0-640px", *SCHEDULE, "--size", "640", "--batch", "16", "--images", "1280", needs_gpu=True),
+    training("plain-and-cached", "--teacher", "cached", "--contenders", "plain", "cached", "live"),
+    Benchmark("stages", "stages.py", (), (*TINY, *ONCE, "--thawed", "0")),
     Benchmark("overhead", "overhead.py", (), (*TINY, "--images", "20", "--epochs", "1")),
-    Benchmark("pipeline", "pipeline.py", (), ("--quick",)),
-    Benchmark("scaling", "scaling.py", (), ("--quick",)),
-    Benchmark("growth", "growth.py", (), ("--quick",)),
-    Benchmark("start-up", "start_up.py", (), ("--quick",)),
+    Benchmark("pipeline", "pipeline.py", (), ("--sizes", "64", "--images", "6", "--turn", "4", "--rounds", "1")),
+    Benchmark("scaling", "scaling.py", (), (*TINY, *ONCE, "--images", "20")),
+    Benchmark("growth", "growth.py", (), ("--images", "20", "40")),
+    Benchmark("start-up", "start_up.py"),
     Benchmark("scale", "scale.py"),
 )
 
@@ -82,10 +86,14 @@ def main() -> None:
 
 def run(chosen: list[Benchmark], arguments: argparse.Namespace) -> Iterator[tuple[Benchmark, str, float]]:
     """Each benchmark, how it ended, and seconds; one after the other, as they share the processor."""
+    found = machine()
     for benchmark in chosen:
         json_file, text_file = (arguments.out / f"{benchmark.name}.{suffix}" for suffix in ("json", "txt"))
         if not (HERE / benchmark.script).exists():
             yield benchmark, "not here", 0.0
+            continue
+        if benchmark.needs_gpu and not (arguments.quick or found["accelerators"]):
+            yield benchmark, "no GPU", 0.0
             continue
         if json_file.exists() and not arguments.again:
             yield benchmark, "there already", 0.0
