@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import MulticlassJaccardIndex
-from torchmetrics.functional import classification
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.evaluation import Agreement, ConfusionMatrix, mean_iou, predict_classes
@@ -150,25 +149,32 @@ def test_no_classes_is_refused() -> None:
         ConfusionMatrix(0)
 
 
-def test_deterministic_mode_is_left_for_counting_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In that mode torchmetrics compares each pixel with all pairs of classes: gigabytes for a batch."""
-    seen: list[bool] = []
-
-    def counting(*args: object, **options: object) -> torch.Tensor:
-        seen.append(torch.are_deterministic_algorithms_enabled())
-        return count(*args, **options)
-
-    count = classification.multiclass_confusion_matrix
-    monkeypatch.setattr(classification, "multiclass_confusion_matrix", counting)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+def test_deterministic_mode_counts_too() -> None:
+    torch.use_deterministic_algorithms(True)
     try:
         labels = torch.tensor([0, 20])
         assert mean_iou(labels, labels, 21)[0] == 1.0
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
-    assert seen == [False]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4))
+@settings(max_examples=20, deadline=None)
+def test_adding_without_waiting_is_updating_and_finds_wrong_labels_late(seed: int, classes: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shown = torch.randint(0, classes, (2, 9), generator=generator)
+    truth = torch.randint(0, classes, (2, 9), generator=generator)
+    truth[0, :4] = 255
+    at_once, later = ConfusionMatrix(classes, 255), ConfusionMatrix(classes, 255)
+    at_once.update(shown, truth)
+    later.add(shown, truth)
+    later.check()
+    assert torch.equal(at_once.matrix, later.matrix) and at_once.matrix.sum() == 14
+    truth[1, 0], shown[1, 1], shown[0, 0] = classes, -1, classes  # the last of them is ignored
+    later.add(shown, truth)
+    assert later.matrix.sum() == 14 + 12
+    with pytest.raises(SnowmeltError, match=r"^2 pixels have a label outside the classes"):
+        (later + at_once).check()
 
 
 def test_predict_classes() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import same_tensors, start_run
+from waiting import Waits
 
 from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
 from snowmelt.training import Scorer, TrainingRun
@@ -148,3 +149,18 @@ def test_a_process_without_a_batch_takes_part_in_the_sums(tmp_path: Path) -> Non
     assert list(none.terms) == list(some.terms)
     alone = start_run(tmp_path / "alone", teacher=False)
     assert list(make_scorer(alone, []).score(alone.network).terms) == ["cross_entropy", "dice", "task", "total"]
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_more_batches_read_no_more_from_the_device(teacher: bool, tmp_path: Path) -> None:
+    run = start_run(tmp_path, teacher=teacher)
+    seen = []
+    for batches in (uneven_batches(), uneven_batches()[:1], uneven_batches() * 4):
+        scorer = make_scorer(run, batches)
+        if teacher:
+            scorer.score(run.network)  # its answers are fetched once
+        with Waits() as waits:
+            scorer.score(run.network)
+        seen.append(waits.seen)
+    assert seen[1] == seen[2]
+    assert 0 < seen[1].total() < 40  # the count is not blind

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.plugins import MixedPrecision
 from tiny_runs import network_without_batch_statistics, same_tensors, start_run
 
 from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
@@ -124,6 +125,24 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_no_moment(tmp_path: Pat
     run.teacher = teacher
     assert bool(train_step(run, make_batch(), temperature=2.0).finite)
     assert not same_tensors(dict(run.network.named_parameters()), before)
+
+
+def test_a_loss_scaler_clips_skips_and_steps_by_the_same_rule(tmp_path: Path) -> None:
+    """fp16 is for GPUs; its scaler runs on a CPU too."""
+    run = ready(tmp_path, training={"batch_size": 4}, optimizer={"clip_norm": 0.01, "lr": 0.1})
+    run.engine.precision = "16"
+    run.engine.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu")
+    scaler = run.engine.scaler
+    assert scaler is not None
+    before = {name: value.clone() for name, value in run.network.named_parameters()}
+    scaler._init_scale = 2.0**40  # every gradient of float16 overflows
+    assert not bool(train_step(run, make_batch(), temperature=2.0).finite)
+    assert same_tensors(dict(run.network.named_parameters()), before) and scaler.get_scale() == 2.0**39
+    scaler.update(2.0**4)
+    clipped = gradients(run, make_batch())
+    assert not same_tensors(dict(run.network.named_parameters()), before)
+    norm = torch.stack([gradient.norm() for gradient in clipped.values()]).norm()
+    assert norm == pytest.approx(0.01, rel=1e-3)  # that of the gradients without the scale
 
 
 def test_a_frozen_block_has_no_gradient_and_does_not_decay(tmp_path: Path) -> None:

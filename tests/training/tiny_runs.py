@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from snowmelt.build import make_engine, make_network, make_run, open_data, settle
+from snowmelt.build import make_engine, make_network, make_run, open_data, output_channels, settle
 from snowmelt.build.teaching import BuiltTeaching
 from snowmelt.config import ExperimentConfig, NetworkConfig, merge
 from snowmelt.data import UNLABELLED, Batch, Sample, Source, SubsetSource
@@ -128,12 +128,13 @@ def start_run(
     if unlabelled:
         splits = replace(splits, train=HalfUnlabelled(splits.train))
     settled, _ = settle(config, len(splits.train))
+    channels = output_channels(splits.classes)
     run = make_run(
         settled,
         splits,
         engine,
         folder,
-        teaching=(stored_maps if stored else asked_live)(random_teacher(engine)) if teacher else None,
+        teaching=(stored_maps if stored else asked_live)(random_teacher(engine, channels)) if teacher else None,
         announcer=Announcer(list(listeners)),
         resumes=(folder / "last.ckpt").exists(),
     )

@@ -17,8 +17,8 @@ Labels = Tensor | np.ndarray | Sequence[Any]
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over everything that was shown to it.
 
-    The state is the one of torchmetrics' ``MulticlassJaccardIndex``, one matrix of counts, so that IoU is taken
-    once, over all pixels. An average of IoUs by batch or by image is another number: a class that is in few
+    The state is one matrix of counts, as in torchmetrics' ``MulticlassJaccardIndex``, so that IoU is taken once, over
+    all pixels. An average of IoUs by batch or by image is another number: a class that is in few
     batches weighs too much in it.
 
     Args:
@@ -30,6 +30,7 @@ class ConfusionMatrix:
     Attributes:
         matrix: (C, C) int64, rows are the truth. Sums over batches and processes are plain additions, so it may
             be all-reduced in place.
+        outside: () int64, pixels that ``add`` could not count since truth or prediction is no class.
     """
 
     def __init__(self, classes: int, ignore_index: int | None = None, device: torch.device | str | None = None) -> None:
@@ -38,6 +39,7 @@ class ConfusionMatrix:
         self.classes = classes
         self.ignore_index = ignore_index
         self.matrix = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+        self.outside = torch.zeros((), dtype=torch.int64, device=device)
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         """Count class indices of any one shape; predictions at ignored pixels may be anything.
@@ -46,16 +48,29 @@ class ConfusionMatrix:
             SnowmeltError: shapes that differ, logits in place of labels, or a label that is no class.
         """
         _check_labels(predictions, targets)
-        predictions, targets = predictions.reshape(-1).long(), targets.reshape(-1).long()
-        if self.ignore_index is not None:
-            valid = targets != self.ignore_index
-            predictions, targets = predictions[valid], targets[valid]
-        if not targets.numel():
-            return
-        # Out of range, a label would be counted silently as another pair of classes.
-        self._check_range("target", targets)
-        self._check_range("prediction", predictions)
-        self.matrix += _count(predictions, targets, self.classes).to(self.matrix.device)
+        counted = _count(predictions, targets, self.classes, self.ignore_index).to(self.matrix.device)
+        if counted[-1]:
+            self._refuse(predictions, targets)
+        self.matrix += counted[:-1].view_as(self.matrix)
+
+    def add(self, predictions: Tensor, targets: Tensor) -> None:
+        """As ``update``, without waiting for the device: what is no class is only counted, in ``outside``.
+
+        Call ``check`` when the set is done.
+        """
+        _check_labels(predictions, targets)
+        counted = _count(predictions, targets, self.classes, self.ignore_index).to(self.matrix.device)
+        self.matrix += counted[:-1].view_as(self.matrix)
+        self.outside += counted[-1]
+
+    def check(self) -> None:
+        """Raises ``SnowmeltError`` if ``add`` met a label that is no class."""
+        outside = int(self.outside)
+        if outside:
+            raise SnowmeltError(
+                f"{outside} pixels have a label outside the classes 0..{self.classes - 1}; "
+                f"correct the labels, the number of classes or ignore_index (it is {self.ignore_index})"
+            )
 
     def iou(self) -> Tensor:
         """Intersection over union by class, (C,) float64; NaN for a class in neither truth nor prediction."""
@@ -85,16 +100,22 @@ class ConfusionMatrix:
             )
         total = ConfusionMatrix(self.classes, self.ignore_index)
         total.matrix = self.matrix + other.matrix.to(self.matrix.device)
+        total.outside = self.outside + other.outside.to(self.matrix.device)
         return total
 
-    def _check_range(self, what: str, labels: Tensor) -> None:
-        low, high = (int(end) for end in torch.aminmax(labels))
-        if low < 0 or high >= self.classes:
-            wrong = low if low < 0 else high
-            raise SnowmeltError(
-                f"{what} label {wrong} is outside the classes 0..{self.classes - 1}; "
-                f"correct the label, the number of classes or ignore_index (it is {self.ignore_index})"
-            )
+    def _refuse(self, predictions: Tensor, targets: Tensor) -> None:
+        """Name a label that is no class: the truth's, where one is wrong, else the prediction's."""
+        predictions, targets = predictions.reshape(-1).long(), targets.reshape(-1).long()
+        if self.ignore_index is not None:
+            valid = targets != self.ignore_index
+            predictions, targets = predictions[valid], targets[valid]
+        for what, labels in (("target", targets), ("prediction", predictions)):
+            low, high = (int(end) for end in torch.aminmax(labels))
+            if low < 0 or high >= self.classes:
+                raise SnowmeltError(
+                    f"{what} label {low if low < 0 else high} is outside the classes 0..{self.classes - 1}; "
+                    f"correct the label, the number of classes or ignore_index (it is {self.ignore_index})"
+                )
 
 
 class Agreement:
@@ -188,15 +209,14 @@ def _check_labels(first: Tensor, second: Tensor) -> None:
             )
 
 
-def _count(predictions: Tensor, targets: Tensor, classes: int) -> Tensor:
-    from torchmetrics.functional.classification import multiclass_confusion_matrix  # slow to import
+def _count(predictions: Tensor, targets: Tensor, classes: int, ignore_index: int | None) -> Tensor:
+    """(C * C + 1,) int64: pixels of each (true, predicted) pair of classes, and last those that have none.
 
-    # In deterministic mode torchmetrics compares every pixel with every pair of classes: C^2 int64 a pixel, many
-    # gigabytes for a batch. Counting integers is exact in any order, so the mode has nothing to protect here.
-    strict = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
-    try:
-        return multiclass_confusion_matrix(predictions, targets, classes, validate_args=False)
-    finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+    One pass of additions on the labels' device. ``bincount`` would do the same and wait for a GPU to learn its length.
+    """
+    truth, shown = targets.reshape(-1).long(), predictions.reshape(-1).long()
+    other = classes * classes
+    inside = (truth >= 0) & (truth < classes) & (shown >= 0) & (shown < classes)
+    pair = torch.where(inside, truth * classes + shown, other)
+    ones = torch.ones_like(pair) if ignore_index is None else (truth != ignore_index).long()
+    return torch.zeros(other + 1, dtype=torch.int64, device=pair.device).scatter_add_(0, pair, ones)

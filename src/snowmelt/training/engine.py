@@ -126,6 +126,11 @@ class Engine:
         """The optimizer behind Fabric's loss scaling."""
         return self.fabric.setup_optimizers(optimizer)  # type: ignore[return-value]
 
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """The loss scaler of fp16; ``None`` in any other precision."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of the networks, for forward passes outside the wrapped module (teacher, scoring)."""
         return self.fabric.autocast()

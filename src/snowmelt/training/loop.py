@@ -15,8 +15,17 @@ from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
 from snowmelt.training.step import StepOutcome, train_step
+from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
-from snowmelt.training.telling import announce_fade, announce_start, announce_step, compare_with_teacher, make_record
+from snowmelt.training.telling import (
+    announce_fade,
+    announce_skipped,
+    announce_start,
+    announce_step,
+    compare_with_teacher,
+    make_record,
+    name_images,
+)
 
 
 def fit(run: TrainingRun) -> TrainState:
@@ -59,25 +68,29 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
     """The remaining steps of the current epoch, or as many as the run still has."""
     temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
     tally = Tally(run.engine, state)
+    suspects = Suspects(run.engine, run.options.batch_size * run.options.accumulate)
     run.sampler.set_position(state.epoch, state.step_in_epoch)
     for batch in run.train_batches:
         rates = set_learning_rates(run, state)
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
         outcome = train_step(run, batch, temperature, weights)
         tally.add(outcome.terms, outcome.finite)
+        suspects.add(batch.indices, outcome.finite)
         state.step += 1
         state.step_in_epoch += 1
         meter.count(len(batch) * run.engine.world_size)
-        losses = read_losses(run, state, outcome, tally)
+        losses = None
+        if state.step % run.options.log_every == 0:
+            losses = read_losses(run, outcome)
+            read_tallies(run, state, tally, suspects)
         announce_step(run, state, rates, losses, len(batch))
         if state.step >= run.last_step:
             break
         every = run.options.checkpoint_every
         if every and state.step_in_epoch % every == 0 and state.step_in_epoch < run.sampler.steps_per_epoch:
-            tally.store(state)
+            read_tallies(run, state, tally, suspects)
             save_last(run, state)
-    tally.store(state)
-    check_skipped(run, state)
+    read_tallies(run, state, tally, suspects)
 
 
 def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
@@ -102,24 +115,32 @@ def make_scorer(run: TrainingRun) -> Scorer:
     )
 
 
-def read_losses(run: TrainingRun, state: TrainState, outcome: StepOutcome, tally: Tally) -> dict[str, float] | None:
-    """At log intervals read the losses from the device, and look whether they are finite; else ``None``."""
-    if state.step % run.options.log_every:
-        return None
+def read_losses(run: TrainingRun, outcome: StepOutcome) -> dict[str, float]:
+    """The step's losses, all processes together; waits for the device, so at log intervals alone."""
     stacked = torch.stack([value.float() for value in outcome.terms.values()])
     values = run.engine.sum_over_processes(stacked).tolist()
-    tally.store(state)
-    check_skipped(run, state)
     return dict(zip(outcome.terms, values, strict=True))
 
 
-def check_skipped(run: TrainingRun, state: TrainState) -> None:
-    """Stop a run whose losses stay not finite: it would only burn time."""
+def read_tallies(run: TrainingRun, state: TrainState, tally: Tally, suspects: Suspects) -> None:
+    """Bring what has stayed on the device into the state, and say what was skipped; waits for the device.
+
+    Before every save too: what a checkpoint counts has been said when it is written, and a run that goes on from it
+    says the rest.
+
+    Raises:
+        SnowmeltError: losses stay not finite; going on would only burn time.
+    """
+    tally.store(state)
+    skipped = suspects.read(state)
     if state.skipped_in_a_row >= run.options.max_skipped:
         raise SnowmeltError(
             f"epoch {state.epoch}, step {state.step}: loss or gradient was not finite in {state.skipped_in_a_row} "
-            "steps in a row; lower --set optimizer.lr, use --precision 32, or check the images and the teacher"
+            "steps in a row; lower --set optimizer.lr, use --precision 32, or check the teacher and "
+            f"the images, the last of which were {name_images(run, state.suspects)}"
         )
+    if skipped.steps:
+        announce_skipped(run, state, skipped)
 
 
 def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool) -> None:

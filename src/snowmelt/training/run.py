@@ -39,6 +39,7 @@ class TrainingRun:
         features: feature matching, whose projections are in the optimizer's decoder group.
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
+        name_of: a training image's position in its source -> what a person calls it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class TrainingRun:
     features: FeatureMatching | None = None
     calibrate: Callable[[Iterable[Tensor]], object] | None = None
     notices: tuple[str, ...] = ()
+    name_of: Callable[[int], str] = "image {}".format
     module: nn.Module | None = None
     stepper: Optimizer | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,47 @@ class TeacherMemory:
         return answer
 
 
+class Sums:
+    """Everything of a set that adds up, on the device until the set is done: no batch waits for it.
+
+    Args:
+        classes: number of classes, background included.
+        names: of the objective's terms, also those that no batch of this process has.
+    """
+
+    def __init__(self, engine: Engine, classes: int, names: Sequence[str]) -> None:
+        self._engine = engine
+        self._names = list(names)
+        # As exact as sums of Python's floats; MPS has no double precision, and there single precision must do.
+        precise = torch.float32 if engine.device_name == "mps" else torch.float64
+        self._terms = torch.zeros(len(self._names), dtype=precise, device=engine.device)
+        self._counts = torch.zeros(len(Counts._fields) + 1, dtype=torch.int64, device=engine.device)
+        self.student = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
+        self.teacher = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
+
+    def add(self, terms: Mapping[str, Tensor], batch: Batch, logits: Tensor, teacher_logits: Tensor | None) -> None:
+        """Add one batch: its terms with divisors of 1, its counts, and what was predicted."""
+        self._terms += torch.stack([terms[name] for name in self._names]).to(self._terms.dtype)
+        labels, predicted = labels_of(batch), predict_classes(logits)
+        self.student.add(predicted, labels)
+        agreed = self._counts.new_zeros(())
+        if teacher_logits is not None:
+            taught = predict_classes(teacher_logits)
+            self.teacher.add(taught, labels)
+            agreed = ((predicted == taught) & (labels != IGNORE_INDEX)).sum()
+        self._counts += torch.stack([*count(batch), agreed])
+
+    def read(self) -> tuple[dict[str, float], dict[str, int]]:
+        """Terms and counts ("agreed": pixels on which student and teacher agree) of all processes; waits."""
+        reduce = self._engine.sum_over_processes
+        for confusion in (self.student, self.teacher):
+            confusion.matrix, confusion.outside = reduce(confusion.matrix).cpu(), reduce(confusion.outside).cpu()
+            confusion.check()
+        terms, counts = reduce(self._terms).tolist(), reduce(self._counts).tolist()
+        names = (*Counts._fields, "agreed")
+        return dict(zip(self._names, terms, strict=True)), dict(zip(names, counts, strict=True))
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Scores a network on one set, the same way at every call.
@@ -91,12 +132,9 @@ class Scorer:
             network.train(was_training)
 
     def _score(self, network: nn.Module, temperature: float, weights: Mapping[str, float] | None) -> Score:
-        student = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
-        teacher = ConfusionMatrix(len(self.classes), IGNORE_INDEX)
-        sums = dict.fromkeys(self.objective.term_names(self.teacher is not None), 0.0)
-        counts = dict.fromkeys((*Counts._fields, "agreed"), 0)
+        sums = Sums(self.engine, len(self.classes), self.objective.term_names(self.teacher is not None))
         for position, host_batch in enumerate(self.batches):
-            batch = host_batch.to(self.engine.device)
+            batch = host_batch.to(self.engine.device, non_blocking=True)
             with self._autocast():
                 logits = network(self.normalise(batch.images)).float()
                 projected = () if self.features is None else self.features.project()
@@ -111,18 +149,8 @@ class Scorer:
                 features=list(zip(projected, features, strict=True)),
                 **dict.fromkeys(Counts._fields, 1),
             )
-            for name, value in terms.items():
-                sums[name] += value.item()
-            for name, number in count(batch)._asdict().items():
-                counts[name] += int(number)
-            labels, predicted = labels_of(batch), predict_classes(logits)
-            student.update(predicted.cpu(), labels.cpu())
-            if teacher_logits is not None:
-                taught = predict_classes(teacher_logits)
-                teacher.update(taught.cpu(), labels.cpu())
-                counts["agreed"] += int(((predicted == taught) & (labels != IGNORE_INDEX)).sum())
-        self._reduce(student, teacher, sums, counts)
-        return self._result(student, teacher, sums, counts, weights)
+            sums.add(terms, batch, logits, teacher_logits)
+        return self._result(sums, weights)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return self.engine.autocast()
@@ -139,36 +167,16 @@ class Scorer:
 
         return tuple(part.to(self.engine.device) for part in self.memory.recall(position, ask))
 
-    def _reduce(
-        self, student: ConfusionMatrix, teacher: ConfusionMatrix, sums: dict[str, float], counts: dict[str, int]
-    ) -> None:
-        """Add up the shares of all processes, in place."""
-        if self.engine.world_size == 1:
-            return
-        for confusion in (student, teacher):
-            confusion.matrix = self.engine.sum_over_processes(confusion.matrix.to(self.engine.device)).cpu()
-        for values in (sums, counts):
-            packed = torch.tensor(list(values.values()), dtype=torch.float64, device=self.engine.device)
-            reduced = self.engine.sum_over_processes(packed).tolist()
-            kind = float if values is sums else int
-            values.update(zip(values, map(kind, reduced), strict=True))  # type: ignore[arg-type]
-
-    def _result(
-        self,
-        student: ConfusionMatrix,
-        teacher: ConfusionMatrix,
-        sums: dict[str, float],
-        counts: dict[str, int],
-        weights: Mapping[str, float] | None,
-    ) -> Score:
+    def _result(self, sums: Sums, weights: Mapping[str, float] | None) -> Score:
+        terms, counts = sums.read()
         agreed = counts.pop("agreed")
-        terms = self.objective.average(sums, **counts, weights=weights)
-        miou, iou = student.mean_iou(), self._by_class(student)
+        means = self.objective.average(terms, **counts, weights=weights)
+        miou, iou = sums.student.mean_iou(), self._by_class(sums.student)
         if self.teacher is None:
-            return Score(miou, iou, terms)
-        self.memory.miou = teacher.mean_iou()
+            return Score(miou, iou, means)
+        self.memory.miou = sums.teacher.mean_iou()
         agreement = agreed / max(counts["pixels"], 1)
-        return Score(miou, iou, terms, teacher.mean_iou(), self._by_class(teacher), agreement)
+        return Score(miou, iou, means, self.memory.miou, self._by_class(sums.teacher), agreement)
 
     def _by_class(self, confusion: ConfusionMatrix) -> dict[str, float]:
         return dict(zip(self.classes, confusion.iou().tolist(), strict=True))

@@ -22,6 +22,8 @@ class TrainState:
         sums: loss terms summed over the steps of the current epoch, one value per process.
         skipped: steps of the current epoch without an update, since loss or gradient was not finite.
         skipped_in_a_row: such steps in a row, up to now.
+        suspects: positions in the source of images that stood in such steps of this epoch, or of the row; the newest.
+        skip_warnings: warnings about such steps that were given.
         fade_from: the epoch in which the student passed its teacher and distillation began to fade.
     """
 
@@ -34,6 +36,8 @@ class TrainState:
     skipped: int = 0
     skipped_in_a_row: int = 0
     fade_from: int | None = None  # with a default, as checkpoints of before there was a fade have none
+    suspects: list[int] = field(default_factory=list)
+    skip_warnings: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,3 +52,5 @@ class TrainState:
         self.step_in_epoch = 0
         self.sums = {}
         self.skipped = 0
+        if self.skipped_in_a_row == 0:
+            self.suspects = []

@@ -32,7 +32,7 @@ def train_step(
     """
     assert run.module is not None and run.stepper is not None, "enter_stage comes before the first step"
     engine, size = run.engine, run.options.batch_size
-    batch = batch.to(engine.device, non_blocking=True).coloured()
+    batch = batch.to(engine.device, non_blocking=True)
     counts = count_effective(run, batch)
     sums: dict[str, Tensor] = {}
     for start in range(0, len(batch), size):
@@ -78,26 +78,27 @@ def update(run: TrainingRun, total: Tensor) -> Tensor:
     """Clip the gradients of all that learns and step, unless loss or gradient is not finite.
 
     The decision is taken on the device: a fused AdamW leaves weights and moments alone where ``found_inf`` is 1,
-    as it does for a loss scaler.
+    as it does for a loss scaler. That scaler is used here and not through Fabric, which refuses to clip gradients for
+    a fused optimizer.
     """
     assert run.stepper is not None
     engine = run.engine
     limit = run.options.clip_norm if run.options.clip_norm is not None else float("inf")
-    norm = engine.fabric.clip_gradients(
-        run.module,  # type: ignore[arg-type]
-        run.stepper,
-        max_norm=limit,
-        error_if_nonfinite=False,
-    )
-    bad = (~(torch.isfinite(norm) & torch.isfinite(total))).to(torch.float32)  # type: ignore[arg-type]
+    scaler = engine.scaler
+    stepper = run.stepper if scaler is None else run.optimizer
+    if scaler is not None:
+        scaler.unscale_(run.optimizer)
+    learns = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(learns, limit)
+    bad = (~(torch.isfinite(norm) & torch.isfinite(total))).to(torch.float32)
     bad = engine.sum_over_processes(bad).clamp(max=1.0)
-    if engine.precision == "16":
-        run.stepper.step()  # the loss scaler looks for infinities by itself
-    elif run.optimizer.defaults.get("fused"):
+    if run.optimizer.defaults.get("fused"):
         run.optimizer.grad_scale = None  # type: ignore[attr-defined]
         run.optimizer.found_inf = bad  # type: ignore[attr-defined]
-        run.stepper.step()
+        stepper.step()
     elif bad.item() == 0:
-        run.stepper.step()
+        stepper.step()
+    if scaler is not None:
+        scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
     return bad == 0

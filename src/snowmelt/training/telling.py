@@ -10,7 +10,10 @@ from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
+from snowmelt.training.suspects import Skipped
 from snowmelt.training.tally import mean_terms
+
+MOST_WARNINGS = 5  # about skipped steps in one run
 
 
 def announce_start(run: TrainingRun, state: TrainState) -> None:
@@ -34,6 +37,13 @@ def announce_start(run: TrainingRun, state: TrainState) -> None:
     )
     for notice in run.notices:
         run.announcer.tell(Message(notice, "warning"))
+    if state.suspects:
+        text = (
+            f"before the cut, loss or gradient was not finite in {_steps(max(state.skipped, state.skipped_in_a_row))} "
+            f"up to epoch {state.epoch}, which changed nothing; images in the newest: "
+            f"{name_images(run, state.suspects)}"
+        )
+        run.announcer.tell(Message(text, "warning"))
 
 
 def announce_step(
@@ -56,6 +66,28 @@ def announce_step(
             images=images * run.engine.world_size,
         )
     )
+
+
+def announce_skipped(run: TrainingRun, state: TrainState, skipped: Skipped) -> None:
+    """Warn of steps that changed nothing, with the images that stood in them.
+
+    Under fp16 such steps are how the loss scale is found, and no reason to worry. After the first few warnings of a
+    run the rest is for the log alone: the summary repeats every warning, and counts the steps in any case.
+    """
+    text = (
+        f"epoch {state.epoch}: loss or gradient was not finite in {_steps(skipped.steps)} up to step {state.step}, "
+        f"which changed nothing; images in {'it' if skipped.steps == 1 else 'them'}: {name_images(run, skipped.images)}"
+    )
+    quiet = run.engine.precision == "16" or state.skip_warnings >= MOST_WARNINGS
+    state.skip_warnings += not quiet
+    run.announcer.tell(Message(text, "info" if quiet else "warning"))
+
+
+def name_images(run: TrainingRun, images: list[int], most: int = 16) -> str:
+    """Images by name, the newest first, each once."""
+    names = [run.name_of(image) for image in dict.fromkeys(reversed(images))]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def make_record(
@@ -101,3 +133,7 @@ def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) ->
             "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
         )
         run.announcer.tell(Message(text, "warning"))
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
