@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from data_files import WriteFolder, save_image, save_mask
 from PIL import Image
 
+from snowmelt.data import file_memory
 from snowmelt.data.folders import open_folder
 from snowmelt.data.images import read_image
 from snowmelt.errors import SnowmeltError
@@ -156,3 +158,89 @@ def test_an_unknown_label_is_found_by_check(write_folder: WriteFolder) -> None:
     save_mask(root / "masks" / "img2.png", (0, 9))
     with pytest.raises(SnowmeltError, match=r"img2\.png: label 9 is none of the classes"):
         open_folder(root)["train"].check()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pictures and masks that are read while the test runs."""
+    seen: list[str] = []
+
+    def watched(name: str) -> None:
+        real = getattr(file_memory, name)
+        monkeypatch.setattr(
+            file_memory, name, lambda path: (seen.append(f"{path.parent.name}/{path.name}"), real(path))[1]
+        )
+
+    for name in ("probe_image", "file_digest", "find_mask"):
+        watched(name)
+    return seen
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255)])
+def test_no_unchanged_file_is_read_twice(
+    write_folder: WriteFolder, tmp_path: Path, reads: list[str], values: tuple[int, ...]
+) -> None:
+    root = write_folder(count=3, values=values)
+    plain = open_folder(root)["train"]
+    for again in (False, True):
+        reads.clear()
+        source = open_folder(root, index_folder=tmp_path / "index")["train"]
+        source.check()
+        assert source.labels == plain.labels
+        assert [source.digest(index) for index in range(3)] == [plain.digest(index) for index in range(3)]
+        source._memory.save()
+        read = reads[: len(reads) - 3]  # the plain source's digests aside
+        assert sorted(set(read)) == (
+            [] if again else [f"{kind}/img{i}.png" for kind in ("images", "masks") for i in range(3)]
+        )
+        np.testing.assert_array_equal(source.load(1).mask, plain.load(1).mask)
+
+
+def test_a_changed_mask_changes_what_labels_mean(write_folder: WriteFolder, tmp_path: Path, reads: list[str]) -> None:
+    root = write_folder(count=3, values=(0, 255))
+    assert open_folder(root, index_folder=tmp_path / "index")["train"].labels.white_is_foreground
+    reads.clear()
+    save_mask(root / "masks" / "img1.png", (0, 1, 255))
+    changed = open_folder(root, index_folder=tmp_path / "index")["train"]
+    assert reads == ["masks/img1.png"] and not changed.labels.white_is_foreground
+    assert set(np.unique(changed.load(0).mask)) == {0, 255}
+
+
+def test_labels_that_are_remembered_are_judged_by_the_classes_of_today(
+    write_folder: WriteFolder, tmp_path: Path
+) -> None:
+    root = write_folder(values=(0, 2))
+    for classes, wrong in (("a", "b", "c"), None), (("x", "y"), "img0.png: label 2 is none of the classes 0 x, 1 y"):
+        source = open_folder(root, classes=classes, index_folder=tmp_path / "index")["train"]
+        if wrong is None:
+            source.check()
+            continue
+        with pytest.raises(SnowmeltError, match=wrong):
+            source.check()
+
+
+def test_a_masks_digest_is_of_its_file_and_meaning(write_folder: WriteFolder) -> None:
+    ids, white = (open_folder(write_folder(f"{values}", 2, values))["train"] for values in ((0, 1), (0, 255)))
+    mixed = open_folder(write_folder("mixed", 2, (0, 255)), classes=("a", "b", "c"))["train"]
+    assert len({ids.mask_digest(0), white.mask_digest(0), mixed.mask_digest(0)}) == 3
+    assert ids.mask_digest(0) == ids.mask_digest(1)  # equal files
+    assert int(ids.mask_digest(0), 16)
+
+
+def test_a_reduced_picture_comes_with_the_whole_mask(tmp_path: Path) -> None:
+    save_image(tmp_path / "images" / "a.jpg", height=80, width=120)
+    save_mask(tmp_path / "masks" / "a.png", height=80, width=120)
+    source = open_folder(tmp_path)["train"]
+    sample = source.load_reduced(0, 30)
+    assert sample.image.shape == (20, 30, 3) and sample.name == "a.jpg"
+    np.testing.assert_array_equal(sample.mask, source.load(0).mask)
+    save_mask(tmp_path / "masks" / "a.png", height=80, width=121)
+    with pytest.raises(SnowmeltError, match=r"121 x 80.*120 x 80"):
+        source.load_reduced(0, 30)
+
+
+def test_a_source_travels_with_names_alone(write_folder: WriteFolder, tmp_path: Path) -> None:
+    source = open_folder(write_folder(count=4), index_folder=tmp_path / "index")["train"]
+    copy = pickle.loads(pickle.dumps(source))
+    assert list(copy.pairs) == list(source.pairs) and list(source.pairs[1:3]) == list(source.pairs)[1:3]
+    assert copy.digest(2) == source.digest(2)

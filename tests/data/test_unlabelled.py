@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from data_files import WriteFolder, save_image
 
+from snowmelt.data import file_memory
 from snowmelt.data.dataset import AugmentedDataset, collate
 from snowmelt.data.folders import FolderSource, open_folder
 from snowmelt.data.images import read_image
@@ -63,6 +64,20 @@ def test_bad_pictures_are_found_and_counted(loose: Path) -> None:
     with pytest.raises(SnowmeltError, match=r"p0\.png: .*\(and 1 more bad file\)") as caught:
         UnlabelledSource(loose).check()
     assert "\n" not in str(caught.value)
+
+
+def test_pictures_that_were_looked_at_are_remembered(
+    loose: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = UnlabelledSource(loose, (), tmp_path / "index")
+    source.check()
+    digests = [source.digest(index) for index in range(3)]
+    del source
+    for name in ("probe_image", "file_digest"):
+        monkeypatch.setattr(file_memory, name, lambda path: pytest.fail(f"{path} is read again"))
+    again = UnlabelledSource(loose, (), tmp_path / "index")
+    again.check()
+    assert [again.digest(index) for index in range(3)] == digests
 
 
 def test_labelled_pictures_come_first(labelled: FolderSource, loose: Path) -> None:

@@ -51,10 +51,11 @@ def check_paths(file_names: Iterable[str], folder: Path, place: Callable[[int], 
     listings: dict[str, frozenset[str]] = {}
     seen: set[str] = set()
     for position, name in enumerate(file_names):
-        parent, _, base = name.rpartition("/")
-        listing = listings.get(parent)
+        base = name.rpartition("/")[2]
+        prefix = name[: len(name) - len(base)]  # with its slash: "/a.png" does not lie where "a.png" lies
+        listing = listings.get(prefix)
         if listing is None:
-            listing = listings[parent] = _regular_files(parent, folder, inside)
+            listing = listings[prefix] = _regular_files(prefix, folder, inside)
         if base in listing and "\\" not in name:
             plain = name
         else:
@@ -65,9 +66,10 @@ def check_paths(file_names: Iterable[str], folder: Path, place: Callable[[int], 
         seen.add(plain)
 
 
-def _regular_files(parent: str, folder: Path, inside: Path) -> frozenset[str]:
+def _regular_files(prefix: str, folder: Path, inside: Path) -> frozenset[str]:
     """Names of the files of a sub-folder that is written plainly and reached without a link; else none."""
-    if parent and any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parent.split("/")):
+    parent = prefix[:-1]
+    if prefix and any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parent.split("/")):
         return frozenset()
     try:
         if Path(os.path.realpath(folder / parent)) != inside / parent:
