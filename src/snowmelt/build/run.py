@@ -129,6 +129,7 @@ def make_run(
         announcer=announcer or Announcer(),
         calibrate=lambda inputs: calibrate_norms(encoder, inputs),
         notices=(*notices_of(config, built), *notices),
+        name_of=splits.train.name,
     )
 
 

@@ -32,7 +32,7 @@ def train_step(
     """
     assert run.module is not None and run.stepper is not None, "enter_stage comes before the first step"
     engine, size = run.engine, run.options.batch_size
-    batch = batch.to(engine.device, non_blocking=True)
+    batch = batch.to(engine.device, non_blocking=True).coloured()
     counts = count_effective(run, batch)
     sums: dict[str, Tensor] = {}
     for start in range(0, len(batch), size):
