@@ -123,7 +123,7 @@ def watch(stopwatch: Stopwatch) -> None:
     stopwatch.wrap(Checkpoints, "save_last", "checkpoints")
     stopwatch.wrap(Checkpoints, "save_best", "checkpoints")
     stopwatch.wrap(scoring, "predict_classes", "metrics")
-    for name in ("update", "iou", "mean_iou"):
+    for name in ("add", "iou", "mean_iou"):
         stopwatch.wrap(ConfusionMatrix, name, "metrics")
     stopwatch.wrap(loop, "train_epoch", "logging")
     enter, end = loop.enter_stage, loop.end_epoch
