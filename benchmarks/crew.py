@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loops.task import Task
+from loops.task import ALL, Task
 
 HERE = Path(__file__).resolve().parent
 
@@ -137,6 +137,11 @@ class Crew:
 
 
 _BOUND = "import json, os, sys; os.sched_setaffinity(0, json.loads(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+def count_or_all(text: str) -> int:
+    """A number of thawed blocks as it is given to a script; ``all`` is ``ALL``."""
+    return ALL if text == "all" else int(text)
 
 
 def usable_cores() -> list[int]:

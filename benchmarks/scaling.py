@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from common import Ratio, alternate, describe, machine, medians, ratio, table, write_json
-from crew import Crew, usable_cores
+from crew import Crew, count_or_all, usable_cores
 from loops.task import ALL, PAIRS, Task, encoders_of
 from made_data import make_coco
 
@@ -189,10 +189,6 @@ def parse() -> argparse.Namespace:
     if arguments.processes < 2:
         parser.error("--processes: one is compared with at least 2")
     return arguments
-
-
-def count_or_all(text: str) -> int:
-    return ALL if text == "all" else int(text)
 
 
 if __name__ == "__main__":
