@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 
-from snowmelt.reporting import MetricTables, RunFolder, RunSummary
-from snowmelt.training.events import EpochEnded, Event, Message, RunEnded
+from rich.console import Console
+
+from snowmelt.reporting import MetricTables, ProgressDisplay, RunFolder, RunSummary, TextLog
+from snowmelt.training.events import EpochEnded, Event, Message, RunEnded, StageCompiled
 
 
 def told(events: list[Event], folder: RunFolder | None = None) -> str:
@@ -76,3 +79,19 @@ def test_why_it_ended(fake_run: Callable) -> None:
     summary.receive(RunEnded(2, 0, run.record(0).miou, "plateau"))
     assert summary.reason == "plateau"
     assert summary.text().startswith("Run fake is done after 2 steps: the score no longer rose; 6 epochs were planned.")
+
+
+def test_what_compiling_took_is_told_where_a_person_looks(folder: RunFolder, fake_run: Callable) -> None:
+    run = fake_run()
+    events = [run.started(), run.stage(0), StageCompiled(0, 30.4), run.stage(2), StageCompiled(2, 12.0)]
+    assert "Compiling took 42 s in 2 stages, the first step of each included." in told(events)
+    assert "Compiling" not in told(run.whole())
+    log, stream = TextLog(folder), io.StringIO()
+    display = ProgressDisplay(console=Console(file=stream), live=False)
+    for event in events:
+        log.receive(event)
+        display.receive(event)
+    log.close()
+    assert "compiled in 30 s" in stream.getvalue()
+    (path,) = folder.logs.glob("training_log_*.txt")
+    assert "compiled in_epoch=2 seconds=12\n" in path.read_text()

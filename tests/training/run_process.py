@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 from tiny_runs import Recorder, network_without_batch_statistics, start_run
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from snowmelt.training import fit
+from snowmelt.training import Engine, TrainState, fit
 from snowmelt.training.events import EpochEnded
+from snowmelt.training.suspects import Suspects
 
 DATA: dict[str, Any] = {"augmentation": "light", "val_fraction": 0.1}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,11 +45,36 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         optimizer={"lr": 1e-3},
         **VARIANTS[variant],
     )
+    synchronised = count_synchronisations(run.engine)
     fit(run)
+    suspects, state = Suspects(run.engine, 2), TrainState()
+    suspects.add(torch.tensor([10 + run.engine.rank, -1]), torch.tensor(False, device=run.engine.device))
+    suspects.read(state)
     if run.engine.rank == 0:
         rows = [(event.record.train, event.record.val, event.record.miou) for event in recorder.of(EpochEnded)]
         learned = run.learner.state_dict()
-        torch.save({"network": learned, "rows": rows}, folder / "result.pt")
+        found = {"network": learned, "rows": rows, "synchronised": synchronised, "suspects": state.suspects}
+        torch.save(found, folder / "result.pt")
+
+
+def count_synchronisations(engine: Engine) -> list[int]:
+    """A list that gets a number of buckets whenever the gradients were brought together."""
+    counts: list[int] = []
+    wrap = engine.wrap
+
+    def hook(group, bucket):  # type: ignore[no-untyped-def]  # annotations as text are refused
+        if bucket.is_last():
+            counts.append(bucket.index() + 1)
+        return allreduce_hook(group, bucket)
+
+    def wrap_counted(network: nn.Module, before: nn.Module | None = None) -> nn.Module:
+        wrapped = wrap(network, before)
+        if engine.world_size > 1:
+            wrapped._forward_module.register_comm_hook(None, hook)
+        return wrapped
+
+    engine.wrap = wrap_counted  # type: ignore[method-assign]
+    return counts
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from tiny_runs import Recorder, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Message, TrainState, fit
-from snowmelt.training.events import EpochEnded, RunEnded, RunStarted, StageStarted, StepEnded
+from snowmelt.training.events import EpochEnded, RunEnded, RunStarted, StageCompiled, StageStarted, StepEnded
 from snowmelt.training.stages import calibrate, enter_stage
 
 
@@ -143,7 +143,8 @@ def test_compiling_gives_the_same_run_across_thaws(tmp_path: Path, backend: str)
 
 def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[int] = []
-    run = start_run(tmp_path, training={"epochs": 3})
+    recorder = Recorder()
+    run = start_run(tmp_path, listeners=(recorder,), training={"epochs": 3})
     run.engine._compile = "eager"
     really = torch.compile
 
@@ -154,6 +155,10 @@ def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(torch, "compile", counted)
     fit(run)
     assert sorted(set(compiled)) == [0, 1, 2]
+    told = recorder.of(StageCompiled)
+    assert [event.epoch for event in told] == [0, 1, 2] and all(event.seconds > 0 for event in told)
+    kinds = [type(event) for event in recorder.events if isinstance(event, StageStarted | StageCompiled | StepEnded)]
+    assert kinds == [StageStarted, StageCompiled, StepEnded, StepEnded] * 3
 
 
 def test_the_network_is_on_its_device_before_the_moments_are_loaded(

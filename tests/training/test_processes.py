@@ -49,7 +49,19 @@ def assert_same(one: dict[str, Any], other: dict[str, Any], atol: float = 2e-5, 
 
 
 def test_two_processes_equal_one(one: dict[str, Any], tmp_path: Path) -> None:
-    assert_same(one, run_processes(tmp_path / "two", 2, 2))
+    two = run_processes(tmp_path / "two", 2, 2)
+    assert_same(one, two)
+    assert two["suspects"] == [10, 11]  # of both processes, without the fillers
+
+
+def test_micro_batches_of_two_processes_meet_once_a_step(one: dict[str, Any], tmp_path: Path) -> None:
+    """Gradients cross processes once an optimizer step, however many micro-batches it has."""
+    both = run_processes(tmp_path / "both", 2, 1, 2)
+    # Weights of tiny gradients differ by rounding, as single images are convolved in another order; losses do not.
+    for (train, val, _), (other_train, other_val, _) in zip(one["rows"], both["rows"], strict=True):
+        assert other_train == pytest.approx(train, rel=2e-2)
+        assert other_val == pytest.approx(val, rel=2e-2)
+    assert len(both["synchronised"]) == 3 * 2  # epochs x steps
 
 
 def test_micro_batches_equal_one_batch(one: dict[str, Any], tmp_path: Path) -> None:

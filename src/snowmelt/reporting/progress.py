@@ -21,6 +21,7 @@ from snowmelt.training.events import (
     Message,
     RunEnded,
     RunStarted,
+    StageCompiled,
     StageStarted,
     StepEnded,
 )
@@ -57,6 +58,8 @@ class ProgressDisplay(Listener):
                 self._bars = RunBars(event, self._console)
         elif isinstance(event, StageStarted):
             self._print(_stage_line(event))
+        elif isinstance(event, StageCompiled):
+            self._print(f"compiled in {event.seconds:.0f} s (with the stage's first step)")
         elif isinstance(event, StepEnded):
             if self._bars is not None:
                 self._bars.show_step(event)

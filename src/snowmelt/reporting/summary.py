@@ -7,7 +7,7 @@ import math
 from snowmelt.reporting.csv_cells import Row, Value
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row, read_metrics
-from snowmelt.training.events import EpochEnded, Event, Listener, Message, RunEnded, RunStarted
+from snowmelt.training.events import EpochEnded, Event, Listener, Message, RunEnded, RunStarted, StageCompiled
 
 
 class RunSummary(Listener):
@@ -23,6 +23,7 @@ class RunSummary(Listener):
         self._ended: RunEnded | None = None
         self._rows: dict[int, Row] = {}
         self._warnings: list[str] = []
+        self._compiled: list[float] = []
 
     def receive(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -32,6 +33,8 @@ class RunSummary(Listener):
         elif isinstance(event, Message) and event.level == "warning":
             if event.text not in self._warnings:
                 self._warnings.append(event.text)
+        elif isinstance(event, StageCompiled):
+            self._compiled.append(event.seconds)
         elif isinstance(event, RunEnded):
             self._ended = event
 
@@ -46,6 +49,9 @@ class RunSummary(Listener):
         skipped = sum(int(str(row["skipped_steps"])) for row in self._all_rows().values())
         if skipped:
             lines.append(f"{_count(skipped, 'step')} changed nothing: loss or gradient was not finite.")
+        if self._compiled:
+            stages = _count(len(self._compiled), "stage")
+            lines.append(f"Compiling took {sum(self._compiled):.0f} s in {stages}, the first step of each included.")
         if self._warnings:
             lines.append("Warnings of this run:")
             lines.extend(f"  - {text}" for text in self._warnings)

@@ -21,6 +21,7 @@ from snowmelt.training.events import (
     Message,
     RunEnded,
     RunStarted,
+    StageCompiled,
     StageStarted,
     StepEnded,
 )
@@ -48,6 +49,8 @@ class TextLog(Listener):
                 f"stage epoch={event.epoch} thawed_blocks={event.thawed_blocks} "
                 f"trainable_parameters={event.trainable_parameters} learns={_names(event.learns)}"
             )
+        elif isinstance(event, StageCompiled):
+            self._write(f"compiled in_epoch={event.epoch} seconds={_figure(event.seconds)}")
         elif isinstance(event, StepEnded):
             if event.losses is not None:
                 losses = _pairs({f"loss/{name}": value for name, value in event.losses.items()})

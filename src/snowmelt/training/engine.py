@@ -101,6 +101,11 @@ class Engine:
     def world_size(self) -> int:
         return self.fabric.world_size
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the network is compiled, which the first step of every stage waits for."""
+        return bool(self._compile)
+
     def wrap(self, network: nn.Module, before: nn.Module | None = None) -> nn.Module:
         """The network ready for training steps; ``before`` is the previous wrapping, which is given up.
 

@@ -37,6 +37,14 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
+class StageCompiled:
+    """The first step of a stage whose network is compiled is done; ``seconds`` is what it took, compiling included."""
+
+    epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StepEnded:
     """An optimizer step is done. ``losses`` is read from the device at log intervals only and else ``None``."""
 
@@ -102,7 +110,7 @@ class Message:
     level: Literal["info", "warning"] = "info"
 
 
-Event = RunStarted | StageStarted | StepEnded | EpochEnded | RunEnded | Message
+Event = RunStarted | StageStarted | StageCompiled | StepEnded | EpochEnded | RunEnded | Message
 
 
 class Listener:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Literal
 
 import torch
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.training.events import EpochEnded, RunEnded
+from snowmelt.training.events import EpochEnded, RunEnded, StageCompiled
 from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
 from snowmelt.training.scoring import Score, Scorer
@@ -54,9 +55,9 @@ def fit(run: TrainingRun) -> TrainState:
         if out_of_patience(run, state):
             reason = "plateau"
             break
-        enter_stage(run, state)
+        compiles = enter_stage(run, state) and run.engine.compiles
         meter = Meter(run.engine.device)
-        train_epoch(run, state, meter)
+        train_epoch(run, state, meter, compiles)
         complete = state.step_in_epoch == run.sampler.steps_per_epoch
         end_epoch(run, state, scorer, meter, complete)
     compare_with_teacher(run, state, scorer)
@@ -64,8 +65,11 @@ def fit(run: TrainingRun) -> TrainState:
     return state
 
 
-def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
-    """The remaining steps of the current epoch, or as many as the run still has."""
+def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: bool = False) -> None:
+    """The remaining steps of the current epoch, or as many as the run still has.
+
+    ``compiles``: the first of them waits for a compiler, and how long it took is told.
+    """
     temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
     tally = Tally(run.engine, state)
     suspects = Suspects(run.engine, run.options.batch_size * run.options.accumulate)
@@ -73,7 +77,11 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter) -> None:
     for batch in run.train_batches:
         rates = set_learning_rates(run, state)
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
+        began = time.perf_counter()
         outcome = train_step(run, batch, temperature, weights)
+        if compiles:
+            run.announcer.tell(StageCompiled(state.epoch, time.perf_counter() - began))
+            compiles = False
         tally.add(outcome.terms, outcome.finite)
         suspects.add(batch.indices, outcome.finite)
         state.step += 1

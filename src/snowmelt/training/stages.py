@@ -40,13 +40,17 @@ def no_block_starts_frozen(run: TrainingRun) -> bool:
     return run.schedules.thawed_at(0) == len(run.schedules.blocks)
 
 
-def enter_stage(run: TrainingRun, state: TrainState) -> None:
+def enter_stage(run: TrainingRun, state: TrainState) -> bool:
     """Thaw what this epoch's schedule says, and wrap the network anew where the trainable set changed.
 
     Thawing flips flags; the optimizer and its moments are not touched.
+
+    Returns:
+        Whether the network was wrapped anew.
     """
     thawed = run.schedules.thawed_at(state.epoch)
-    if run.module is None or thawed != run.thaw.thawed:
+    anew = run.module is None or thawed != run.thaw.thawed
+    if anew:
         run.thaw.to(thawed)
         run.module = run.engine.wrap(run.learner, before=run.module)
         run.announcer.tell(
@@ -58,3 +62,4 @@ def enter_stage(run: TrainingRun, state: TrainState) -> None:
             )
         )
     run.learner.train()
+    return anew
