@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -57,7 +57,6 @@ class Checkpoints:
         ``projections`` of feature matching learn with the network but are no part of it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
         content = {
             "format": FORMAT,
             "identity": self.identity,
@@ -66,9 +65,9 @@ class Checkpoints:
             "optimizer": optimizer.state_dict(),
             "projections": None if projections is None else projections.state_dict(),
         }
-        torch.save(content, buffer)
         save_weights(self.folder / "last.safetensors", network, self._describe(state))
-        write_atomically(self.last, buffer.getbuffer())
+        with replacing(self.last) as file:
+            torch.save(content, file)
 
     def save_best(self, state: TrainState, network: nn.Module, complete: bool) -> None:
         """The weights with the best score so far.
@@ -138,11 +137,15 @@ class Checkpoints:
         return {**self.metadata, **position}
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write aside, flush to the disk, rename, flush the folder: the path holds the old content or the new."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write in place of ``path``: written aside, flushed to the disk, renamed, and the folder flushed.
+
+    The path holds the old content or the new, never a part of it.
+    """
     aside = path.with_name(path.name + ".tmp")
     with open(aside, "wb") as file:
-        file.write(content)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
