@@ -26,6 +26,8 @@ FREE = [
     ("description", "other"),
     ("output", "elsewhere"),
     ("data.workers", 3),
+    ("data.store", "none"),
+    ("data.store_folder", "elsewhere"),
     ("student.weights", "auto"),
     ("teacher.cache_folder", "elsewhere"),
     ("teacher.cache_precision", "float16"),
