@@ -23,6 +23,7 @@ from common import machine, table
 HERE = Path(__file__).resolve().parent
 TINY = ["--pair", "tu-mobilenetv3_small_050:tu-mobilenetv3_small_050", "--size", "64", "--batch", "2"]
 ONCE = ["--rounds", "1", "--steps", "2"]
+SIZES = ("--pair", "--size", "--batch", "--images", "--rounds", "--steps")
 SCHEDULE = ["--teacher", "cached", "--schedule", "--rounds", "5", "--steps", "8"]
 
 
@@ -41,8 +42,12 @@ class Benchmark(NamedTuple):
 
 
 def training(name: str, *arguments: str, needs_gpu: bool = False) -> Benchmark:
-    """A benchmark of ``training_speed.py``; in a quick run the kind of teacher stays, and sizes shrink."""
-    kept = [argument for argument in arguments if argument in ("--teacher", "cached", "live", "none", "--schedule")]
+    """A benchmark of ``training_speed.py``; in a quick run sizes shrink, and all else stays."""
+    kept = list(arguments)
+    for option in SIZES:
+        if option in kept:
+            position = kept.index(option)
+            del kept[position : position + 2]
     return Benchmark(name, "training_speed.py", arguments, (*TINY, *ONCE, "--images", "20", *kept), needs_gpu)
 
 
@@ -62,7 +67,8 @@ BENCHMARKS = (
     Benchmark("pipeline", "pipeline.py", (), ("--sizes", "64", "--images", "6", "--turn", "4", "--rounds", "1")),
     Benchmark("scaling", "scaling.py", (), (*TINY, *ONCE, "--images", "20")),
     Benchmark("growth", "growth.py", (), ("--images", "20", "40")),
-    Benchmark("start-up", "start_up.py"),
+    Benchmark("step-growth", "step_growth.py", (), (*TINY[:2], "--sizes", "64", "--batches", "2", *ONCE)),
+    Benchmark("start-up", "start_up.py", (), ("--repeats", "1")),
     Benchmark("scale", "scale.py"),
 )
 

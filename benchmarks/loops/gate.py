@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 
 class Gate:
@@ -21,18 +21,29 @@ class Gate:
 
     Args:
         synchronise: waits until the device has done what it was given; a clock is read after it alone.
+        requests, answers: other streams, and ``clock`` another clock, for a test.
 
     Attributes:
         thaw: called with the number of blocks that a turn asks for, when it differs from the last turn's.
         about: told when the contender is ready.
     """
 
-    def __init__(self, synchronise: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        synchronise: Callable[[], None] = lambda: None,
+        requests: TextIO | None = None,
+        answers: TextIO | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.thaw: Callable[[int], None] | None = None
         self.about: dict[str, Any] = {}
         self._synchronise = synchronise
-        self._answers = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
+        self._now = clock
+        self._requests = requests or sys.stdin
+        if answers is None:
+            answers = os.fdopen(os.dup(1), "w")
+            os.dup2(2, 1)
+        self._answers = answers
         self._begun = False
         self._thawed: int | None = None
         self._cold = self._left = self._images = 0
@@ -63,7 +74,7 @@ class Gate:
             self._cold = 1
 
     def _wait(self) -> None:
-        line = sys.stdin.readline()
+        line = self._requests.readline()
         if not line:
             raise SystemExit(0)  # the script is done, or gone
         request = json.loads(line)
@@ -77,7 +88,7 @@ class Gate:
 
     def _clock(self) -> float:
         self._synchronise()
-        return time.perf_counter()
+        return self._now()
 
     def _answer(self, answer: dict[str, Any]) -> None:
         self._answers.write(json.dumps(answer) + "\n")
