@@ -13,6 +13,12 @@ from snowmelt.data import Splits
 from snowmelt.training import Engine
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings with the default output folder leave an index of their data in it: not among the sources."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return make_engine(tiny(Path()))
