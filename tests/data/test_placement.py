@@ -126,6 +126,23 @@ def test_where_a_crop_lies_is_even(degrees: float) -> None:
         assert lost == pytest.approx(abs(canvas - 60), abs=1.5)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("degrees", [0.0, -11.0])
+@pytest.mark.parametrize("scale", [0.7, 1.0, 1.45])
+def test_masks_are_read_under_the_centre_of_each_pixel(flip: bool, degrees: float, scale: float) -> None:
+    """Second implementation: a mask of column numbers says what was read; the placement, what should have been."""
+    mask = np.tile(np.arange(120, dtype=np.uint8), (90, 1))
+    image = np.zeros((90, 120, 3), dtype=np.uint8)
+    found = place(image, mask, (90, 120), 61, Drawn(flip, scale, degrees, (0.4, 0.7)))
+    rows, columns = np.mgrid[0:61, 0:61] + 0.5
+    a, b, c, _, _, _ = found.placement.affine
+    x = a * columns + b * rows + c
+    read = found.mask.numpy().astype(int)
+    inside = (read != IGNORE_INDEX) & (np.abs(x - np.round(x)) > 1e-6)
+    assert inside.sum() > 800
+    np.testing.assert_array_equal(read[inside], np.floor(x[inside]))
+
+
 @given(PIXELS, PIXELS, st.integers(1, 80), st.floats(0.3, 3), st.floats(-20, 20), SHARES, SHARES)
 def test_any_item_is_whole(
     height: int, width: int, size: int, scale: float, degrees: float, down: float, across: float

@@ -65,6 +65,10 @@ def apply_colour(images: torch.Tensor, colour: torch.Tensor) -> torch.Tensor:
     of float32 is exact: an image's bits depend neither on its batch nor on the device, nor on what is fused there.
     The padding around a picture changes with it.
     """
+    if images.device.type == "cpu" and len(images) > 1:
+        # One by one, because a large batch in float32 does not fit the processor's cache.
+        pairs = zip(images.split(1), colour.split(1), strict=True)
+        return torch.cat([apply_colour(image, matrix) for image, matrix in pairs])
     parts = images.to(torch.float32, memory_format=torch.contiguous_format)
     coloured = torch.empty_like(parts)
     terms = colour[..., None, None]  # (B, 3, 4, 1, 1)
