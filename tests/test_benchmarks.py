@@ -71,9 +71,9 @@ def test_contenders_alternate_the_first_place_rotates_and_the_first_round_is_dro
 
 
 def test_quotients_are_formed_within_a_round() -> None:
-    # A machine that becomes ten times as slow in the second round changes no quotient.
-    found = common.ratios({"ours": [200.0, 20.0, 210.0], "theirs": [100.0, 10.0, 100.0]}, to="theirs")
-    assert found["ours"] == (2.0, 2.0, 2.1)
+    # A machine that becomes ten times as slow after the first round changes no quotient.
+    found = common.ratios({"ours": [200.0, 20.0, 30.0], "theirs": [100.0, 10.0, 10.0]}, to="theirs")
+    assert found["ours"] == (2.0, 2.0, 3.0)
     assert found["theirs"] == (1.0, 1.0, 1.0)
 
 
