@@ -12,11 +12,12 @@ import torch
 from tiny_experiments import overheard, tiny, write_data_folder
 
 from snowmelt.build import make_network
+from snowmelt.config import NetworkConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import teach_experiment, teaching, train_experiment
 from snowmelt.jobs.session import open_session
 from snowmelt.jobs.teaching import find_teacher, late_gain, notices_of, run_folder_of
-from snowmelt.models import load_weights, save_weights
+from snowmelt.models import fold_norms, load_weights, save_weights
 from snowmelt.reporting import RunFolder
 
 
@@ -103,6 +104,13 @@ def test_where_there_is_nothing_to_teach_it_is_said(values: dict[str, Any], reas
     assert str(refused.value).startswith(reason)
 
 
+def as_it_teaches(path: Path, settings: NetworkConfig) -> dict[str, torch.Tensor]:
+    """The tensors of a weights file with norms folded, as a teacher has them."""
+    network = make_network(settings, 1, seed=0).network
+    network.load_state_dict(load_weights(path)[0])
+    return fold_norms(network).state_dict()
+
+
 @pytest.mark.parametrize("kind", ["run folder", "weights file", "file elsewhere"])
 def test_a_teacher_may_be_given(kind: str, cycle: Any, tmp_path: Path) -> None:
     best = cycle.teacher / "checkpoints" / "best.safetensors"
@@ -117,7 +125,7 @@ def test_a_teacher_may_be_given(kind: str, cycle: Any, tmp_path: Path) -> None:
     assert f"teacher: unet with tu-mobilenetv3_small_050 ({path})" in said
     known = None if kind == "file elsewhere" else json.loads((cycle.teacher / "summary.json").read_text())["best_miou"]
     assert found.miou == known
-    state, _ = load_weights(best)
+    state = as_it_teaches(best, tiny(tmp_path).teacher.network)
     assert all(torch.equal(value, state[key]) for key, value in found.teacher.network.state_dict().items())
 
 
@@ -161,7 +169,7 @@ def test_a_teacher_without_description_is_known_by_its_tensors(cycle: Any, tmp_p
     found, said = overheard(find_teacher, session)
     assert f"teacher: unet with tu-mobilenetv3_small_050 ({path})" in said
     assert found.miou is None
-    state, _ = load_weights(path)
+    state = as_it_teaches(path, config.student)
     assert all(torch.equal(value, state[key]) for key, value in found.teacher.network.state_dict().items())
 
 
