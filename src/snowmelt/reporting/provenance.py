@@ -14,7 +14,6 @@ PACKAGES = (
     "lightning-fabric",
     "segmentation-models-pytorch",
     "timm",
-    "torchmetrics",
     "numpy",
     "pillow",
 )
