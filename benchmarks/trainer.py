@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,12 @@ class Trainer:
         calibrate(self.run)
         self.epoch = session.config.training.epochs - 1
         self.temperature = self.run.schedules.temperature_at(self.epoch)
+        self.resident = resident
         self.batches = self._endless(resident)
         self.thaw(task.thawed)
         self.rest = self._memory("VmRSS")
 
-    def _endless(self, resident: bool) -> Iterator[Batch]:
+    def _endless(self, resident: bool) -> Generator[Batch, None, None]:
         while True:
             self.run.sampler.set_position(self.epoch)
             for batch in self.run.train_batches:
@@ -96,7 +97,10 @@ class Trainer:
     def collectives(self) -> dict[str, Any]:
         """Name and bytes of every call to a process group in one step, as the profiler saw them."""
         self.steps(3)  # the synchroniser orders its buckets anew after its first steps
-        batch = next(self.batches)
+        self.batches.close()
+        self.epoch += 1
+        self.batches = self._endless(self.resident)
+        batch = next(self.batches)  # of a new epoch, as its last step may be a short one
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
             train_step(self.run, batch, self.temperature, self.run.weights_at(TrainState()))
         events = [event for event in seen.events() if event.name.startswith(("gloo:", "nccl:"))]

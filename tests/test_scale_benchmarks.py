@@ -129,6 +129,7 @@ def two(run_script: Callable[..., Outcome]) -> Outcome:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("two processes want two cores")
     sizes = ["--size", "64", "--batch", "2", "--images", "12", "--rounds", "1", "--steps", "1"]
+    # A whole step has 8 images, and 11 are trained on: the step that is looked at must not be the short one.
     given = ["--pair", f"{ENCODER}:{ENCODER}", *sizes, "--thawed", "0", "all", "--accumulate", "2"]
     return run_script("scaling", *given)
 
