@@ -57,6 +57,7 @@ def test_one_convolution(same: bool, kernel: int, stride: int, bias: bool) -> No
     torch.manual_seed(1)
     options = {"stride": stride, "groups": 6, "bias": bias}
     plain = Conv2dSame(6, 12, kernel, **options) if same else nn.Conv2d(6, 12, kernel, padding=kernel // 2, **options)
+    plain = plain.to(memory_format=torch.channels_last)
     quick = quicken(copy.deepcopy(plain))
     assert type(quick) is (DepthwiseConv2dSame if same else DepthwiseConv2d)
     x = torch.randn(2, 6, 17, 16)
@@ -78,7 +79,7 @@ def test_one_convolution(same: bool, kernel: int, stride: int, bias: bool) -> No
     for found, exact, usual in pairs:
         assert found.grad is not None and exact.grad is not None and usual.grad is not None
         assert (found.grad - exact.grad).norm() <= (usual.grad - exact.grad).norm() + 1e-5 * exact.grad.norm()
-        assert found.grad.dtype == torch.float32
+        assert found.grad.dtype == torch.float32 and found.grad.stride() == found.stride()
 
 
 def test_gradient_goes_through_the_rounded_weight_closely() -> None:

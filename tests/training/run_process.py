@@ -45,6 +45,8 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         optimizer={"lr": 1e-3},
         **VARIANTS[variant],
     )
+    for group in run.optimizer.param_groups:
+        group["eps"] = 1e-4  # else AdamW makes a whole step of a gradient that is nothing but rounding
     synchronised = count_synchronisations(run.engine)
     fit(run)
     suspects, state = Suspects(run.engine, 2), TrainState()

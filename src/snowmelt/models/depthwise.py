@@ -86,7 +86,8 @@ class _Float32Gradient(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_input = conv2d_input(x.shape, weight.float(), gradient, *ctx.options).to(x.dtype)
         if ctx.needs_input_grad[1]:
-            to_weight = conv2d_weight(x.float(), weight.shape, gradient, *ctx.options).to(weight.dtype)
+            # In the weight's own strides: DDP copies every gradient that has others, and warns.
+            to_weight = torch.empty_like(weight).copy_(conv2d_weight(x.float(), weight.shape, gradient, *ctx.options))
         if ctx.needs_input_grad[2]:
             to_bias = gradient.sum((0, 2, 3))
         return to_input, to_weight, to_bias, None, None, None, None
