@@ -45,8 +45,8 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
     from snowmelt.jobs import running
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("THP_MEM_ALLOC_ENABLE", "1")):
-            patch.setenv(name, os.environ.get(name, value))  # what scripts would set is there already
+        name = "THP_MEM_ALLOC_ENABLE"
+        patch.setenv(name, os.environ.get(name, "1"))  # what scripts would set is there already
         patch.setattr(os, "sched_setaffinity", lambda *_: None)
         patch.setattr(running, "Announcer", running.Announcer)
         for module in (scaling, step_growth):

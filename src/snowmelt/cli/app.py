@@ -235,14 +235,9 @@ def main() -> None:
 def suit_the_processor() -> None:
     """What torch reads from the environment when it is imported, unless the user has set it already.
 
-    OpenMP's threads spin by default. As soon as anything else wants a core, the loading processes to begin with, a
-    spinning thread takes the time from the one that it waits for. On a machine with nothing else to do, spinning is
-    somewhat faster; OMP_WAIT_POLICY=ACTIVE brings it back.
-
     Maps of some megabytes come and go at every step, and the kernel hands them out page by page; in large pages, a
     step of distillation is a few percent faster on a CPU. THP_MEM_ALLOC_ENABLE=0 brings the small ones back.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 

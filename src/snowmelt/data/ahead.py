@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from snowmelt.data.samples import Batch
+from snowmelt.data.threads import compute_alone
 
 AHEAD = 2  # batches that are ready or in the making while one is used
 
@@ -30,7 +31,7 @@ def made_ahead(things: Iterator[_Thing], count: int = AHEAD) -> Iterator[_Thing]
         return next(things, _End())
 
     waiting: deque[Future[_Thing | _End]] = deque()
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snowmelt-batches")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="snowmelt-batches", initializer=compute_alone)
     try:
         waiting.extend(pool.submit(following) for _ in range(count))
         while True:

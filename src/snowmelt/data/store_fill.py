@@ -13,6 +13,7 @@ import numpy as np
 
 from snowmelt.data.samples import Source, StorableSource, SubsetSource
 from snowmelt.data.store import ImageStore
+from snowmelt.data.threads import compute_alone
 from snowmelt.data.working import Working, load_working
 from snowmelt.errors import SnowmeltError
 
@@ -61,7 +62,7 @@ def fill_store(
         except SnowmeltError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=compute_alone) as pool:
         for begin in range(0, len(wanted), 4 * threads):  # so many pictures wait in memory at most
             piece = wanted[begin : begin + 4 * threads]
             for key, found in zip(piece, pool.map(load, piece), strict=True):
