@@ -24,4 +24,10 @@ def seed_step(seed: int, epoch: int, step_in_epoch: int, rank: int) -> None:
     A run resumed at this step draws what the uninterrupted run draws here, on every process, whatever was drawn
     before: by data loading, by scoring, or not at all.
     """
-    torch.manual_seed(mix(seed, epoch, step_in_epoch, rank))
+    value = mix(seed, epoch, step_in_epoch, rank)
+    # Not torch.manual_seed: without a GPU it notes down, at every call, what to do should one be used later.
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(value)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(value)
