@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,12 @@ def test_every_setting_is_shown() -> None:
 def test_an_experiment_that_does_not_exist_cannot_be_shown() -> None:
     with pytest.raises(SnowmeltError, match="there is no experiment named 'nobody'"):
         describe_configs("nobody")
+
+
+def test_listing_experiments_needs_no_torch() -> None:
+    """It takes seconds to import, and a list of names has no use for it."""
+    code = (
+        "import sys; from snowmelt.jobs import describe_configs; describe_configs(None); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,12 +1,19 @@
 """Jobs: what each command does, without a terminal's flags. The floor between the commands and the rooms below."""
 
-from snowmelt.jobs.caching import cache_teacher
-from snowmelt.jobs.demo import run_demo
-from snowmelt.jobs.planning import plan_experiment
-from snowmelt.jobs.request import describe_configs, mixed_precision_for, prepare
-from snowmelt.jobs.scoring import score_run
-from snowmelt.jobs.teaching import teach_experiment
-from snowmelt.jobs.training import train_experiment
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snowmelt.jobs.caching import cache_teacher
+    from snowmelt.jobs.demo import run_demo
+    from snowmelt.jobs.planning import plan_experiment
+    from snowmelt.jobs.request import describe_configs, prepare
+    from snowmelt.jobs.scoring import score_run
+    from snowmelt.jobs.teaching import teach_experiment
+    from snowmelt.jobs.training import train_experiment
+    from snowmelt.training import mixed_precision_for
 
 __all__ = [
     "cache_teacher",
@@ -19,3 +26,22 @@ __all__ = [
     "teach_experiment",
     "train_experiment",
 ]
+
+_HOMES = {
+    "cache_teacher": "snowmelt.jobs.caching",
+    "describe_configs": "snowmelt.jobs.request",
+    "mixed_precision_for": "snowmelt.training",
+    "plan_experiment": "snowmelt.jobs.planning",
+    "prepare": "snowmelt.jobs.request",
+    "run_demo": "snowmelt.jobs.demo",
+    "score_run": "snowmelt.jobs.scoring",
+    "teach_experiment": "snowmelt.jobs.teaching",
+    "train_experiment": "snowmelt.jobs.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a job when it is asked for: listing the experiments needs no torch, which takes seconds to import."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,11 +10,10 @@ import yaml
 from snowmelt.config import ExperimentConfig, merge, read_overrides, with_values
 from snowmelt.config_manager import CONFIGS, ConfigManager
 from snowmelt.errors import SnowmeltError
-from snowmelt.training import mixed_precision_for
 
 LONGEST_NAME = 200  # bytes; file systems take 255, and an old run is moved aside under a longer name
 
-__all__ = ["describe_configs", "mixed_precision_for", "prepare"]
+__all__ = ["describe_configs", "prepare"]
 
 
 def prepare(

@@ -84,7 +84,8 @@ class Engine:
             options = {
                 "devices": local,
                 "num_nodes": processes // local,
-                "strategy": DDPStrategy(process_group_backend=backend),
+                # Buffers are made equal where that matters (``share_buffers``), not twice in every step.
+                "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False),
             }
         self.fabric = Fabric(accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options)
         self.fabric.launch()
@@ -118,6 +119,7 @@ class Engine:
             torch.compiler.reset()
             backend = self._compile if isinstance(self._compile, str) else "inductor"
             target = torch.compile(network, backend=backend)  # type: ignore[assignment]
+        self.share_buffers(network)  # of a network whose norms were calibrated by each process
         return self.fabric.setup_module(target)
 
     @staticmethod
@@ -144,12 +146,15 @@ class Engine:
         """Elementwise sum over all processes; the value itself where there is one."""
         if self.world_size == 1:
             return value
-        return self.fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
+        total = value.clone()
+        torch.distributed.all_reduce(total)  # Fabric's own would put a barrier before it, for which the host waits
+        return total
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Give every process the first one's buffers (norm statistics), as a forward pass under DDP would.
+        """Give every process the first one's buffers (norm statistics).
 
-        Scoring goes past DDP, and what is scored has to be what is saved.
+        Frozen norms have to be the same everywhere, and what is scored has to be what is saved. Norms that learn use
+        their own batch in a step, whatever their statistics say.
         """
         if self.world_size > 1:
             for buffer in network.buffers():
