@@ -78,7 +78,8 @@ def measure(pair: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "student_share": ratios(student, everything),
         "whole_share": ratios(whole, everything),
         "activation_share": {thawed: kept / activations[everything] for thawed, kept in activations.items()},
-        "peak_share": {thawed: peak / peaks[everything] for thawed, peak in peaks.items()},
+        # A process that had a higher peak before shows no rise; those that are started for it had none.
+        "peak_share": {thawed: peak / max(1, peaks[everything]) for thawed, peak in peaks.items()},
     }
 
 
