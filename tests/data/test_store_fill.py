@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from data_files import WriteFolder
 
+from snowmelt.data import shards
 from snowmelt.data.folders import open_folder
 from snowmelt.data.samples import Sample, SubsetSource
 from snowmelt.data.scenes import ScenesSource
@@ -67,6 +70,31 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
     source = ScenesSource(3, 0, 16)
     with pytest.raises(OSError, match="No space left"):
         fill_store(FullDisk(tmp_path, 16, False, silent), source, keys_of(source))
+
+
+def test_no_data_stays_that_no_description_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may fill up, or the process be killed, between the one file and the other."""
+    source, write = ScenesSource(3, 0, 16), shards._write
+
+    def full(path: Path, parts: Iterable[Any]) -> None:
+        if path.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, parts)
+
+    store = opened(tmp_path, 16)
+    assert store.folder is not None
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(shards, "_write", full)
+        fill_store(store, source, keys_of(source))
+    assert list(store.folder.iterdir()) == []
+    fill_store(store, source, keys_of(source))
+    (described,) = store.folder.glob("*.bin")
+    for name in ("killed.bin", "young.bin"):
+        (store.folder / name).write_bytes(b"data")
+    for path in (described, store.folder / "killed.bin"):
+        os.utime(path, (0, 0))
+    opened(tmp_path, 16)
+    assert {path.name for path in store.folder.glob("*.bin")} == {described.name, "young.bin"}
 
 
 def test_progress_is_told_to_the_end(tmp_path: Path) -> None:

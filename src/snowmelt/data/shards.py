@@ -92,7 +92,12 @@ def make_shard(pictures: Mapping[str, Working], folder: Path | None) -> Shard:
     }
     path = folder / f"{uuid.uuid4().hex}.bin"
     _write(path, parts)
-    _write(path.with_suffix(".json"), [json.dumps(about).encode()])
+    try:
+        _write(path.with_suffix(".json"), [json.dumps(about).encode()])
+    except OSError:
+        with suppress(OSError):
+            path.unlink()  # nobody will ever find what no description names
+        raise
     return Shard(entries, path)
 
 

@@ -97,7 +97,8 @@ class ImageStore:
                 self._put_aside(about, "its checksum is wrong")
             else:
                 self._add(shard[0])
-        for path in folder.glob("*.part"):
+        nameless = [path for path in folder.glob("*.bin") if not path.with_suffix(".json").exists()]  # killed between
+        for path in (*folder.glob("*.part"), *nameless):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()

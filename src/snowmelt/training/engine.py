@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from snowmelt.errors import SnowmeltError
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for each other: while one of them looks at every picture of a large data set. The half hour
+that is usual would end such a run; that a process has died is noticed by torchrun."""
 
 FABRIC_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -85,7 +90,7 @@ class Engine:
                 "devices": local,
                 "num_nodes": processes // local,
                 # Buffers are made equal where that matters (``share_buffers``), not twice in every step.
-                "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False),
+                "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=PATIENCE),
             }
         self.fabric = Fabric(accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options)
         self.fabric.launch()
