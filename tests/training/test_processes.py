@@ -72,5 +72,6 @@ def test_with_unlabelled_images_features_and_a_filler(tmp_path: Path) -> None:
     one = run_processes(tmp_path / "one", 1, 3, variant="everything")
     three = run_processes(tmp_path / "three", 3, 1, variant="everything")
     assert any(name.startswith("projections.") for name in one["network"])
-    # Nearly equal maps have a channel-wise divergence in which float32 leaves three digits.
-    assert_same(one, three, atol=2e-5, rel=2e-3)
+    # Nearly equal maps have a channel-wise divergence in which float32 leaves three digits, and three processes add up
+    # in an order that changes from run to run.
+    assert_same(one, three, atol=2e-4, rel=5e-3)
