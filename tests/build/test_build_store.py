@@ -9,6 +9,7 @@ import pytest
 from tiny_experiments import tiny, write_data_folder
 
 from snowmelt.build import open_data, store_pictures, store_root
+from snowmelt.build import progress as progress_lines
 from snowmelt.build import store as store_building
 from snowmelt.build.data import join_unlabelled
 from snowmelt.config import ExperimentConfig
@@ -168,9 +169,9 @@ def test_what_a_run_sees_is_in_the_store_it_names(tmp_path: Path) -> None:
 
 def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    progress = store_building._Progress(said.append)
+    progress = progress_lines.ProgressLines("image store", said.append)
     progress(5, 10, 2.0)
-    monkeypatch.setattr(store_building, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(progress_lines, "SECONDS", 0.0)
     progress(6, 10, 2.0)
     progress(10, 10, 2.0)
     assert said == ["image store: 6 of 10 images, 2.0 images/s"]

@@ -74,7 +74,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
 
 def test_no_data_stays_that_no_description_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk may fill up, or the process be killed, between the one file and the other."""
-    source, write = ScenesSource(3, 0, 16), shards._write
+    source, write = ScenesSource(3, 0, 16), shards.write_flushed
 
     def full(path: Path, parts: Iterable[Any]) -> None:
         if path.suffix == ".json":
@@ -84,7 +84,7 @@ def test_no_data_stays_that_no_description_names(tmp_path: Path, monkeypatch: py
     store = opened(tmp_path, 16)
     assert store.folder is not None
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(shards, "_write", full)
+        patch.setattr(shards, "write_flushed", full)
         fill_store(store, source, keys_of(source))
     assert list(store.folder.iterdir()) == []
     fill_store(store, source, keys_of(source))

@@ -20,7 +20,7 @@ import torch
 from cached_pictures import DIGEST, exact
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.teachers.cache import Effect, Encoding, TeacherCache, find_effects, open_cache, shards, view
+from snowmelt.teachers.cache import Effect, Encoding, TeacherCache, find_effects, open_cache, view
 
 ENCODING = Encoding("uint8", 1, None, 1, 4)
 EFFECT = Effect(ENCODING, ENCODING.row_bytes, 0.5, 0.25, 0.125)
@@ -186,7 +186,7 @@ def test_damage_is_said_in_a_line_and_costs_only_its_shard(cache: TeacherCache, 
 def test_checksums_cover_files_larger_than_a_block(
     cache: TeacherCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    monkeypatch.setattr(shards, "_VERIFY_BLOCK", 16)
+    monkeypatch.setattr("snowmelt.data.stored_files._BLOCK", 16)
     assert len(reopened(tmp_path)) == 5
     flip(shard_of(cache, 1), at)
     assert len(reopened(tmp_path)) == 2

@@ -49,6 +49,11 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         group["eps"] = 1e-4  # else AdamW makes a whole step of a gradient that is nothing but rounding
     synchronised = count_synchronisations(run.engine)
     fit(run)
+    norm = nn.BatchNorm1d(2)
+    assert norm.running_mean is not None
+    norm.running_mean.fill_(run.engine.rank)
+    run.engine.wrap(norm)
+    buffers = run.engine.sum_over_processes(norm.running_mean)
     suspects, state = Suspects(run.engine, 2), TrainState()
     suspects.add(torch.tensor([10 + run.engine.rank, -1]), torch.tensor(False, device=run.engine.device))
     suspects.read(state)
@@ -56,6 +61,7 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         rows = [(event.record.train, event.record.val, event.record.miou) for event in recorder.of(EpochEnded)]
         learned = run.learner.state_dict()
         found = {"network": learned, "rows": rows, "synchronised": synchronised, "suspects": state.suspects}
+        found["buffers"] = buffers
         torch.save(found, folder / "result.pt")
 
 

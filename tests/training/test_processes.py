@@ -51,6 +51,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any], atol: float = 2e-5, 
 def test_two_processes_equal_one(one: dict[str, Any], tmp_path: Path) -> None:
     two = run_processes(tmp_path / "two", 2, 2)
     assert_same(one, two)
+    assert two["buffers"].tolist() == [0, 0]  # the first process's, when a network is wrapped
     assert two["suspects"] == [10, 11]  # of both processes, without the fillers
 
 

@@ -12,6 +12,7 @@ from snowmelt.build.data import (
 from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import BuiltNetwork, load_network, make_input, make_network, output_channels
 from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
+from snowmelt.build.progress import ProgressLines
 from snowmelt.build.run import make_engine, make_objective, make_run, make_scorer
 from snowmelt.build.store import store_pictures, store_root
 from snowmelt.build.teacher import OpenedTeacher, open_teacher, teacher_experiment
@@ -28,6 +29,7 @@ __all__ = [
     "BuiltNetwork",
     "BuiltTeaching",
     "OpenedTeacher",
+    "ProgressLines",
     "cache_root",
     "choose_mode",
     "data_digest",

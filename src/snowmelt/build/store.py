@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from snowmelt.build.data import FILES_SIZE
+from snowmelt.build.progress import ProgressLines
 from snowmelt.config import ExperimentConfig
 from snowmelt.data import (
     ImageStore,
@@ -28,7 +29,6 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine
 
 Say = Callable[[str], None]
-PROGRESS_SECONDS = 10.0
 SHARE = 0.5  # of the free disk, and of the memory, that ``auto`` takes at most
 
 
@@ -103,7 +103,7 @@ def _fill(parts: Sequence[_Part], choice: str, root: Path | None, say: Say) -> b
     start, read = time.monotonic(), 0
     try:
         for part in parts:
-            read += fill_store(part.store, part.source, part.keys, _Progress(say))
+            read += fill_store(part.store, part.source, part.keys, ProgressLines("image store", say))
     except OSError as error:
         what = f"image store: {root} cannot be written ({error.strerror or error})"
         if choice == "auto":
@@ -133,17 +133,3 @@ def _no_room(parts: Sequence[_Part], root: Path) -> str | None:
         if needed > SHARE * room:
             return f"its {needed / 1e9:.1f} GB would be more than half of {what} ({room / 1e9:.1f} GB)"
     return None
-
-
-class _Progress:
-    """A line now and then, while pictures are read."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int, rate: float) -> None:
-        now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS and done < total:
-            self._last = now
-            self._say(f"image store: {done} of {total} images, {rate:.1f} images/s")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from snowmelt.data.coco_table import CocoTable, Pieces
-from snowmelt.data.stored_files import Stamp, write_whole
+from snowmelt.data.stored_files import Stamp, checksum_of, write_whole
 from snowmelt.errors import SnowmeltError
 
 _MAGIC = b"snowmelt-coco-1\n"  # counted up when older files would be read wrongly
@@ -135,7 +135,7 @@ def _load(path: Path, key: IndexKey | None, fingerprint: int | None) -> MappedTa
             raise ValueError("cut")
         if fingerprint is None:
             file.seek(start)
-            if _checksum(file) != about["crc32"]:
+            if checksum_of(file) != about["crc32"]:
                 raise ValueError("damaged")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     arrays = {
@@ -152,10 +152,3 @@ def _load(path: Path, key: IndexKey | None, fingerprint: int | None) -> MappedTa
 
 def _described(key: IndexKey) -> dict[str, Any]:
     return {"json": key.json_path, "stamp": list(key.stamp), "categories": list(key.categories)}
-
-
-def _checksum(file: Any) -> int:
-    checksum = 0
-    while block := file.read(_BLOCK):
-        checksum = zlib.crc32(block, checksum)
-    return checksum

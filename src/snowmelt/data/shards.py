@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from snowmelt.data.geometry import Shape
+from snowmelt.data.stored_files import checksum_of, write_flushed
 from snowmelt.data.working import Working
 from snowmelt.errors import SnowmeltError
-
-_VERIFY_BLOCK = 1 << 24  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,9 @@ def make_shard(pictures: Mapping[str, Working], folder: Path | None) -> Shard:
         "pictures": {key: [entry.offset, *entry.shape, *entry.origin] for key, entry in entries.items()},
     }
     path = folder / f"{uuid.uuid4().hex}.bin"
-    _write(path, parts)
+    write_flushed(path, parts)
     try:
-        _write(path.with_suffix(".json"), [json.dumps(about).encode()])
+        write_flushed(path.with_suffix(".json"), [json.dumps(about).encode()])
     except OSError:
         with suppress(OSError):
             path.unlink()  # nobody will ever find what no description names
@@ -118,16 +116,13 @@ def describe_shard(about: Path) -> tuple[Shard, int] | str:
     return Shard(entries, path), checksum
 
 
-def checksum_of(path: Path) -> int | None:
+def checksum_of_shard(path: Path) -> int | None:
     """Of the file's bytes; ``None`` where it cannot be read."""
-    checksum = 0
     try:
         with path.open("rb", buffering=0) as file:
-            while block := file.read(_VERIFY_BLOCK):
-                checksum = zlib.crc32(block, checksum)
+            return checksum_of(file)
     except OSError:
         return None
-    return checksum
 
 
 def _entry(numbers: Any, limit: int) -> Entry:
@@ -136,18 +131,3 @@ def _entry(numbers: Any, limit: int) -> Entry:
     if min(offset, height - 1, width - 1) < 0 or offset + entry.bytes > limit:
         raise ValueError("outside of the shard")
     return entry
-
-
-def _write(path: Path, parts: Iterable[Any]) -> None:
-    aside = path.with_name(f"{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError:
-        with suppress(OSError):  # where it could not even be made
-            aside.unlink()
-        raise

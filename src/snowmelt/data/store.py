@@ -15,7 +15,7 @@ import numpy as np
 
 from snowmelt.data.checking import examine_all
 from snowmelt.data.samples import Sample, Source
-from snowmelt.data.shards import Entry, Shard, checksum_of, describe_shard, make_shard
+from snowmelt.data.shards import Entry, Shard, checksum_of_shard, describe_shard, make_shard
 from snowmelt.data.working import Working, load_working
 from snowmelt.errors import SnowmeltError
 
@@ -89,7 +89,7 @@ class ImageStore:
         if verify:
             paths = [about.with_suffix(".bin") for about in abouts]
             with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-                sums = list(pool.map(checksum_of, paths))
+                sums = list(pool.map(checksum_of_shard, paths))
         for number, (about, shard) in enumerate(zip(abouts, found, strict=True)):
             if isinstance(shard, str):
                 self._put_aside(about, shard)

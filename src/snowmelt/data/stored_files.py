@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import uuid
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+_BLOCK = 1 << 24  # bytes read at a time
 
 Stamp = tuple[int, int, int]
 """Size, and the times of the last change of content and of anything about the file, in nanoseconds. The latter also
@@ -24,19 +27,40 @@ def stamp_of(path: Path | str) -> Stamp | None:
 
 
 def write_whole(path: Path, parts: Iterable[Any]) -> bool:
-    """Write the ``parts`` (buffers) aside and rename; makes the folder. Whether it worked.
+    """``write_flushed`` for what can be computed anew, making the folder. Whether it worked.
 
-    What is kept here can be computed anew, so neither a full disk nor a folder that may only be read is worth a word.
+    Neither a full disk nor a folder that may only be read is worth a word.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_flushed(path, parts)
+    except OSError:
+        return False
+    return True
+
+
+def write_flushed(path: Path, parts: Iterable[Any]) -> None:
+    """Write the ``parts`` (buffers) aside, flush them to the disk and rename: there whole or not at all.
+
+    Raises ``OSError``, and leaves nothing behind then.
     """
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             for part in parts:
                 file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     except OSError:
         with suppress(OSError):  # where it could not even be made
             aside.unlink()
-        return False
-    return True
+        raise
+
+
+def checksum_of(file: BinaryIO) -> int:
+    """CRC32 of the rest of a file, in blocks, so that a check leaves no large mapping behind."""
+    checksum = 0
+    while block := file.read(_BLOCK):
+        checksum = zlib.crc32(block, checksum)
+    return checksum

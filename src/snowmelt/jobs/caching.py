@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import torch
 from rich.console import Console
 
-from snowmelt.build import BuiltTeaching, choose_mode, live_teaching, stored_teaching
+from snowmelt.build import BuiltTeaching, ProgressLines, choose_mode, live_teaching, stored_teaching
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 from snowmelt.reporting import effects_table
 from snowmelt.teachers.cache import FillReport, TeacherCache
-
-PROGRESS_SECONDS = 10.0  # between two lines about a pass
 
 
 def prepare_teaching(session: Session, found: FoundTeacher) -> tuple[Session, BuiltTeaching]:
@@ -39,7 +36,12 @@ def prepare_teaching(session: Session, found: FoundTeacher) -> tuple[Session, Bu
 def fill_cache(session: Session, found: FoundTeacher) -> tuple[BuiltTeaching, TeacherCache, FillReport]:
     """Store what is missing, and say what that was."""
     teaching, cache, report = stored_teaching(
-        session.config, found.teacher, session.splits, session.engine, session.say, _Progress(session)
+        session.config,
+        found.teacher,
+        session.splits,
+        session.engine,
+        session.say,
+        ProgressLines("teacher cache", session.say),
     )
     encoding, images = cache.encoding, len(session.splits.train)
     asked = int(session.engine.sum_over_processes(torch.tensor(report.images, device=session.engine.device)))
@@ -74,17 +76,3 @@ def cache_teacher(config: ExperimentConfig) -> FillReport:
     if session.leads:
         Console().print(effects_table(cache.effects, cache.encoding))
     return report
-
-
-class _Progress:
-    """A line now and then, while a teacher is asked."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int, rate: float) -> None:
-        now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS and done < total:
-            self._last = now
-            self._session.say(f"teacher cache: {done} of {total} images, {rate:.1f} images/s")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import uuid
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from snowmelt.data.stored_files import checksum_of, write_flushed
 from snowmelt.errors import SnowmeltError
-
-_VERIFY_BLOCK = 1 << 24  # bytes read at a time, so that a check leaves no large mapping behind
 
 
 @dataclass(frozen=True)
@@ -98,8 +95,10 @@ def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> 
         size = path.stat().st_size
         if size != stated:
             return f"it has {size} bytes instead of {stated}"
-        if verify and _checksum(path) != checksum:
-            return "its checksum is wrong"
+        if verify:
+            with path.open("rb", buffering=0) as file:
+                if checksum_of(file) != checksum:
+                    return "its checksum is wrong"
     except FileNotFoundError:
         return "it is missing"
     except OSError as error:
@@ -109,26 +108,10 @@ def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> 
 
 def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     """A file that is there whole or not at all. Raises ``SnowmeltError`` where it cannot be written."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with aside.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        write_flushed(path, parts)
     except OSError as error:
-        with suppress(OSError):  # where it could not even be made
-            aside.unlink()
         raise SnowmeltError(
             f"{path.parent}: the teacher cache cannot be written ({error.strerror}); "
             "set teacher.cache_folder to another place, or teacher.mode=live"
         ) from error
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(_VERIFY_BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
