@@ -50,7 +50,7 @@ class Trainer:
         self.run: TrainingRun = make_run(session.config, session.splits, session.engine, folder, teaching=teaching)
         self.run.learner.to(session.engine.device)
         self.run.stepper = session.engine.set_up(self.run.optimizer)
-        calibrate(self.run)
+        calibrate(self.run, TrainState())
         self.epoch = session.config.training.epochs - 1
         self.temperature = self.run.schedules.temperature_at(self.epoch)
         self.resident = resident

@@ -10,7 +10,7 @@ import pytest
 from tiny_experiments import tiny, write_data_folder
 
 from snowmelt.build import data_digest, digest_of, identity_of, open_data, teacher_experiment
-from snowmelt.build.identity import FREE_ON_RESUME, flatten
+from snowmelt.build.identity import FREE_ON_RESUME, flatten, later_defaults, without_later_defaults
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits, SubsetSource
 
@@ -62,6 +62,11 @@ OF_THE_STUDENT = [
     ("temperature.kind", "linear"),
     ("thaw.progressive", True),
     ("thaw.lr_scale", 0.5),
+    ("training.patience", 3),
+    ("training.average", 0.9),
+    ("reactions.thaw_guard", True),
+    ("reactions.block_warmup", 1.0),
+    ("reactions.memory", "split"),
     ("training.epochs", 9),
 ]
 OF_THE_TEACHER = [
@@ -194,3 +199,20 @@ def test_a_teacher_follows_the_schedules_of_its_task(config: ExperimentConfig, s
     assert experiment.distillation.weight_schedules["ce_weight"].initial == 0.0
     alone = with_values(config, {"distillation": {"weight_schedules": {"alpha": fading["alpha"]}}})
     assert teacher_name(alone, splits) == teacher_name(config, splits)
+
+
+def test_settings_that_came_later_are_at_their_default_in_a_run_of_before(config: ExperimentConfig) -> None:
+    """So its checkpoint goes on, and its teacher is found by the name that it had."""
+    later, identity = later_defaults(), identity_of(config)
+    assert {"reactions.thaw_guard", "reactions.memory", "training.patience", "training.average"} <= later.keys()
+    assert {key: identity[key] for key in later} == later
+    before = without_later_defaults(identity)
+    assert before == {key: value for key, value in identity.items() if key not in later}
+    changed = identity_of(with_values(config, {"training": {"average": 0.9}}))
+    assert without_later_defaults(changed) == {**before, "training.average": 0.9}
+
+
+def test_a_teacher_has_no_reactions_of_its_own(config: ExperimentConfig, splits: Splits) -> None:
+    reacting = {"training": {"patience": 3, "average": 0.9}, "reactions": {"thaw_guard": True, "memory": "split"}}
+    teacher = teacher_experiment(with_values(config, reacting), splits)
+    assert later_defaults().items() <= identity_of(teacher).items()

@@ -96,7 +96,7 @@ def test_a_frozen_random_encoder_is_calibrated_before_the_first_step(tmp_path: P
     run = start_run(tmp_path)
     enter_stage(run, TrainState())
     before = {name: value.clone() for name, value in run.network.encoder.state_dict().items()}
-    calibrate(run)
+    calibrate(run, TrainState())
     after = run.network.encoder.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed and all(name.endswith(("running_mean", "running_var", "num_batches_tracked")) for name in changed)
@@ -105,7 +105,7 @@ def test_a_frozen_random_encoder_is_calibrated_before_the_first_step(tmp_path: P
 def test_an_encoder_that_learns_at_once_is_not_calibrated(tmp_path: Path) -> None:
     run = start_run(tmp_path, thaw={"progressive": False})
     before = {name: value.clone() for name, value in run.network.state_dict().items()}
-    calibrate(run)
+    calibrate(run, TrainState())
     assert same_tensors(dict(run.network.state_dict()), before)
 
 
@@ -178,6 +178,6 @@ def test_the_network_is_on_its_device_before_the_moments_are_loaded(
 def test_an_encoder_of_which_a_part_starts_frozen_is_calibrated(tmp_path: Path, thaw: dict[str, Any]) -> None:
     run = start_run(tmp_path, thaw=thaw)
     enter_stage(run, TrainState())
-    calibrate(run)
+    calibrate(run, TrainState())
     variances = [value for name, value in run.network.encoder.state_dict().items() if name.endswith("running_var")]
     assert not any(bool((value == 1).all()) for value in variances)

@@ -32,6 +32,10 @@ FREE_ON_RESUME = (
 
 OF_TASK = ("enabled", "weight_schedules")  # settings of distillation that a plain run has a use for
 
+# Settings that came after the first run folders. One that is not there is taken for its default, and at its default it
+# does not tell a teacher from those of before.
+LATER = ("reactions.", "training.patience", "training.average")
+
 
 def identity_of(config: ExperimentConfig) -> dict[str, Any]:
     """What decides a run's result, by dotted path of each setting."""
@@ -41,6 +45,18 @@ def identity_of(config: ExperimentConfig) -> dict[str, Any]:
         idle = tuple(f"distillation.{name}" for name in DistillationConfig.model_fields if name not in OF_TASK)
         flat = {key: value for key, value in flat.items() if not key.startswith(("teacher.", "temperature.", *idle))}
     return {key: value for key, value in flat.items() if key not in FREE_ON_RESUME}
+
+
+def later_defaults() -> dict[str, Any]:
+    """Defaults of the settings that identities of older runs do not have."""
+    defaults = flatten(ExperimentConfig().model_dump(mode="json"))
+    return {key: value for key, value in defaults.items() if key.startswith(LATER)}
+
+
+def without_later_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """``identity`` as an older version would have given it, as far as the same run was possible with it."""
+    defaults = later_defaults()
+    return {key: value for key, value in identity.items() if key not in defaults or value != defaults[key]}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from snowmelt._version import __version__
 from snowmelt.build.data import FILES_SIZE, make_evaluation_batches, worker_count
-from snowmelt.build.identity import data_digest, identity_of
+from snowmelt.build.identity import data_digest, identity_of, later_defaults
 from snowmelt.build.networks import BuiltNetwork, make_input, make_network, output_channels
 from snowmelt.build.plan import TERMS, make_schedules, scheduled_weights
 from snowmelt.build.teaching import BuiltTeaching
@@ -221,6 +221,7 @@ def make_checkpoints(
             "mean": list(built.normalisation.mean),
             "std": list(built.normalisation.std),
         },
+        assumed=later_defaults(),
     )
 
 

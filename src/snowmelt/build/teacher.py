@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from snowmelt.build.data import FILES_SIZE, labelled_only
-from snowmelt.build.identity import data_digest, digest_of, identity_of
+from snowmelt.build.identity import data_digest, digest_of, identity_of, without_later_defaults
 from snowmelt.build.networks import output_channels
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.config.teaching import TASK_WEIGHTS, TEACHER_ENCODER
@@ -185,7 +185,8 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     """The experiment that trains the teacher: the same data and loop, the whole network, no teacher of its own.
 
     Its rate follows a cosine to its end, which is what brings a network to its plateau. Images without masks can
-    teach it nothing.
+    teach it nothing. How the student reacts, averages and ends is the student's alone, so students that differ in it
+    share their teacher.
     """
     values = {
         "student": config.teacher.network.model_dump(exclude_unset=True),
@@ -200,8 +201,10 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     kept = {
         key: value
         for key, value in config.model_dump(exclude_unset=True).items()
-        if key not in ("student", "teacher", "distillation", "temperature", "thaw")
+        if key not in ("student", "teacher", "distillation", "temperature", "thaw", "reactions")
     }
+    training = kept.get("training", {})
+    kept["training"] = {key: value for key, value in training.items() if key not in ("patience", "average")}
     kept["data"] = {**kept.get("data", {}), "unlabelled": None}
     of_task = {name: each for name, each in config.distillation.weight_schedules.items() if name in TASK_WEIGHTS}
     kept["distillation"] = {"enabled": False, **({"weight_schedules": of_task} if of_task else {})}
@@ -211,5 +214,5 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
         "patience": config.teacher.patience,
         "data": data_digest(labelled_only(splits)),
     }
-    digest = digest_of({**identity_of(teacher), **also})
+    digest = digest_of({**without_later_defaults(identity_of(teacher)), **also})
     return with_values(teacher, {"name": f"{config.teacher.network.encoder}-{digest}"})

@@ -2,6 +2,7 @@
 
 from snowmelt.config.base import Settings
 from snowmelt.config.files import merge, read_attribute, read_overrides, read_yaml, with_values
+from snowmelt.config.reacting import ReactionsConfig
 from snowmelt.config.settings import (
     DataConfig,
     ExperimentConfig,
@@ -20,6 +21,7 @@ __all__ = [
     "ExperimentConfig",
     "NetworkConfig",
     "OptimizerConfig",
+    "ReactionsConfig",
     "Settings",
     "TaskConfig",
     "TeacherConfig",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from snowmelt.config.base import Settings
 from snowmelt.config.fields import Count, ImageSize, Positive, Seed, Weight
+from snowmelt.config.reacting import ReactionsConfig
 from snowmelt.config.teaching import DistillationConfig, NetworkConfig, TeacherConfig
 from snowmelt.config.ten_strings import read_ten_strings
 from snowmelt.errors import SnowmeltError
@@ -166,6 +167,10 @@ class TrainingConfig(Settings):
     """Compile the student, anew at every thaw."""
     threads: Count | None = None
     """Threads of the arithmetic on the CPU; without it PyTorch decides."""
+    patience: Count | None = None
+    """End after so many epochs without a better score, counted from the last scheduled thaw at the earliest."""
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of the average of the weights over the steps, which is then scored and saved as best."""
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -196,6 +201,7 @@ class ExperimentConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     task: TaskConfig = TaskConfig()
     training: TrainingConfig = TrainingConfig()
+    reactions: ReactionsConfig = ReactionsConfig()
 
     @model_validator(mode="before")
     @classmethod

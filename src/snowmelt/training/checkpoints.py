@@ -30,12 +30,20 @@ class Checkpoints:
         folder: where the files go.
         identity: what a resumed run must have in common with the run that saved (epochs, groups, seed, ...).
         metadata: goes into every safetensors file.
+        assumed: parts of the identity of a checkpoint that does not have them, since it is older than they are.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        assumed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.identity = dict(identity)
         self.metadata = dict(metadata)
+        self.assumed = dict(assumed or {})
 
     @property
     def last(self) -> Path:
@@ -91,7 +99,7 @@ class Checkpoints:
         if not self.last.exists():
             return None
         content = self._read()
-        saved = content["identity"]
+        saved = {**self.assumed, **content["identity"]}
         different = [
             f"{key} was {saved.get(key)!r} and is {value!r}"
             for key, value in self.identity.items()

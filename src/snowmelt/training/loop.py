@@ -46,7 +46,7 @@ def fit(run: TrainingRun) -> TrainState:
     scorer = make_scorer(run)
     announce_start(run, state)
     if state.step == 0:
-        calibrate(run)
+        calibrate(run, state)
     reason: Literal["complete", "max_steps", "plateau"] = "complete"
     while state.epoch < run.schedules.epochs:
         if state.step >= run.last_step:
@@ -102,9 +102,9 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: boo
 
 
 def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
-    """base x schedule(step) x scale for every group, frozen or not."""
+    """Set the rate of every group, frozen or not."""
     position = state.epoch + state.step_in_epoch / run.sampler.steps_per_epoch
-    rates = run.schedules.learning_rates_at(position)
+    rates = run.rates_at(state, position)
     for group in run.optimizer.param_groups:
         group["lr"] = rates[group["name"]]
     return rates

@@ -88,6 +88,15 @@ class TrainingRun:
             weights[ALPHA] = alpha * self.options.fade.factor(state.epoch, state.fade_from)
         return weights
 
+    def thawed_at(self, state: TrainState) -> int:
+        """Blocks that learn in the state's epoch: what the schedule says, and no more than memory allows."""
+        scheduled = self.schedules.thawed_at(state.epoch)
+        return scheduled if state.thaw_cap is None else min(scheduled, state.thaw_cap)
+
+    def rates_at(self, state: TrainState, position: float) -> dict[str, float]:
+        """Rate of every parameter group at ``position`` epochs, which lies in the state's epoch."""
+        return self.schedules.learning_rates_at(position)
+
     @property
     def last_step(self) -> int:
         """Optimizer steps after which the run ends."""

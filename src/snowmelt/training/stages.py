@@ -12,9 +12,9 @@ from snowmelt.training.seeding import seed_step
 from snowmelt.training.state import TrainState
 
 
-def calibrate(run: TrainingRun) -> None:
+def calibrate(run: TrainingRun, state: TrainState) -> None:
     """Norm statistics for an encoder that starts frozen with random weights; else its features are all but zero."""
-    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run):
+    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run, state):
         return
     seed_step(run.options.seed, 0, 0, run.engine.rank)
 
@@ -35,9 +35,9 @@ def calibrate(run: TrainingRun) -> None:
     run.announcer.tell(Message(f"norm statistics of the frozen, random encoder taken from {count} batches"))
 
 
-def no_block_starts_frozen(run: TrainingRun) -> bool:
+def no_block_starts_frozen(run: TrainingRun, state: TrainState) -> bool:
     """Whether the whole encoder learns from the first step, and so keeps its statistics itself."""
-    return run.schedules.thawed_at(0) == len(run.schedules.blocks)
+    return run.thawed_at(state) == len(run.schedules.blocks)
 
 
 def enter_stage(run: TrainingRun, state: TrainState) -> bool:
@@ -48,7 +48,7 @@ def enter_stage(run: TrainingRun, state: TrainState) -> bool:
     Returns:
         Whether the network was wrapped anew.
     """
-    thawed = run.schedules.thawed_at(state.epoch)
+    thawed = run.thawed_at(state)
     anew = run.module is None or thawed != run.thaw.thawed
     if anew:
         run.thaw.to(thawed)

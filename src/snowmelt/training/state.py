@@ -25,6 +25,8 @@ class TrainState:
         suspects: positions in the source of images that stood in such steps of this epoch, or of the row; the newest.
         skip_warnings: warnings about such steps that were given.
         fade_from: the epoch in which the student passed its teacher and distillation began to fade.
+        thaw_cap: no more blocks than these thaw, whatever the schedule says; ``None``: no limit.
+        micro_batch: images per forward pass since memory did not suffice; ``None``: the batch size.
     """
 
     step: int = 0
@@ -38,6 +40,8 @@ class TrainState:
     fade_from: int | None = None  # with a default, as checkpoints of before there was a fade have none
     suspects: list[int] = field(default_factory=list)
     skip_warnings: int = 0
+    thaw_cap: int | None = None
+    micro_batch: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -100,7 +100,7 @@ def make_record(
         complete=complete,
         temperature=run.schedules.temperature_at(state.epoch),
         thawed_blocks=run.thaw.thawed,
-        learning_rates=run.schedules.learning_rates_at(state.epoch),
+        learning_rates=run.rates_at(state, state.epoch),
         train=mean_terms(state),
         val=score.terms,
         miou=score.miou,
