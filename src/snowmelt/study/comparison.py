@@ -74,7 +74,12 @@ class ArmResult:
 
 @dataclass(frozen=True, eq=False)
 class TeacherResult:
-    """Who taught; ``training_seconds`` is ``None`` where it came from elsewhere, ``cache_seconds`` where it was live."""
+    """Who taught.
+
+    Attributes:
+        training_seconds: ``None`` where it came from elsewhere and nobody knows.
+        cache_seconds: of its pass over the images; ``None`` where it was asked live.
+    """
 
     name: str
     val_miou: float | None

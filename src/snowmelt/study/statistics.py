@@ -6,7 +6,7 @@ by the images that happen to be in the test set, and by the seeds that happened 
 - **images** are drawn again with replacement, the same draw for both arms and all seeds. What the seeds' differences
   have in common over the draws is the variance of the images;
 - **seeds** are too few to be drawn again (of three seeds, a ninth of all draws is one seed three times), so the
-  variance of the mean comes from the spread of the paired differences, and its small number of degrees of freedom counts.
+  variance of the mean comes from the spread of the paired differences, and its few degrees of freedom count.
 
 The interval is that of a sum of two Student's t, one for each part (:mod:`snowmelt.study.students_t`).
 """

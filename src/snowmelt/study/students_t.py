@@ -7,11 +7,13 @@ With t = sqrt(n) tan(a), the density of t with n degrees of freedom becomes prop
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(96)
 HALVINGS = 80
+FAR = 10  # standard deviations
 
 
 def t_distribution(value: np.ndarray | float, freedom: float) -> np.ndarray:
@@ -22,6 +24,8 @@ def t_distribution(value: np.ndarray | float, freedom: float) -> np.ndarray:
         freedom: degrees of freedom, at least 1.
     """
     angle = np.arctan(np.asarray(value, dtype=np.float64) / math.sqrt(freedom))
+    # cos(a) <= exp(-a^2 / 2): past this angle there is less than exp(-48), and the nodes would miss the peak.
+    angle = np.clip(angle, -FAR / math.sqrt(freedom), FAR / math.sqrt(freedom))
     inner = np.cos(angle[..., None] * (NODES + 1) / 2) ** (freedom - 1)
     return 0.5 + angle / 2 * (inner @ WEIGHTS) / _whole(freedom)
 
@@ -57,16 +61,29 @@ def sum_half_width(level: float, parts: list[tuple[float, float]]) -> float:
     if len(parts) == 1:
         return parts[0][0] * t_quantile((1 + level) / 2, parts[0][1])
     (small, freedom), (large, other) = parts
-    # Integrated over the smaller part, so that the distribution of the larger one is smooth at this scale.
-    angles = NODES * math.pi / 2
-    chance = WEIGHTS * np.cos(angles) ** (freedom - 1)
-    shifts = small * math.sqrt(freedom) * np.tan(angles)
     low, high = 0.0, 2 * sum(error * t_quantile((1 + level) / 2, n) for error, n in parts)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        below = float(chance @ t_distribution((middle - shifts) / large, other) / chance.sum()) < (1 + level) / 2
+        below = _sum_distribution(middle / small, freedom, large / small, other) < (1 + level) / 2
         low, high = (middle, high) if below else (low, middle)
     return (low + high) / 2
+
+
+def _sum_distribution(value: float, freedom: float, scale: float, other: float) -> float:
+    """P(T1 + scale T2 <= value) with scale >= 1 and value >= 0.
+
+    Integrated over T1, the smaller part, so that the other's distribution is smooth at this scale, and in pieces that
+    end where that distribution turns, since with one degree of freedom this is close to an end.
+    """
+    end = min(math.pi / 2, FAR / math.sqrt(freedom))
+    turn = min(math.atan(value / math.sqrt(freedom)), end)
+    total = 0.0
+    for left, right in pairwise([-end, -turn, turn, end]):
+        angles = left + (right - left) * (NODES + 1) / 2
+        chance = np.cos(angles) ** (freedom - 1)
+        below = t_distribution((value - math.sqrt(freedom) * np.tan(angles)) / scale, other)
+        total += (right - left) / 2 * float((chance * below) @ WEIGHTS)
+    return total / _whole(freedom)
 
 
 def _whole(freedom: float) -> float:
