@@ -6,7 +6,7 @@ from snowmelt.training.events import Announcer, EpochRecord, Event, Listener, Me
 from snowmelt.training.features import FeatureMatching
 from snowmelt.training.loop import fit
 from snowmelt.training.options import LoopOptions
-from snowmelt.training.reactions import DistillationFade
+from snowmelt.training.fade import DistillationFade
 from snowmelt.training.run import Teaching, TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.training.events import EpochEnded, RunEnded, StageCompiled
+from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last
+from snowmelt.training.events import RunEnded, StageCompiled
 from snowmelt.training.meter import Meter
+from snowmelt.training.reactions import out_of_patience
 from snowmelt.training.run import TrainingRun
-from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
@@ -19,12 +20,10 @@ from snowmelt.training.step import StepOutcome, train_step
 from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
 from snowmelt.training.telling import (
-    announce_fade,
     announce_skipped,
     announce_start,
     announce_step,
     compare_with_teacher,
-    make_record,
     name_images,
 )
 
@@ -110,19 +109,6 @@ def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
     return rates
 
 
-def make_scorer(run: TrainingRun) -> Scorer:
-    """Scores the run's network on its validation images."""
-    return Scorer(
-        run.engine,
-        run.val_batches,
-        run.classes,
-        run.normalise,
-        run.objective,
-        run.validation_teacher,
-        run.features,
-    )
-
-
 def read_losses(run: TrainingRun, outcome: StepOutcome) -> dict[str, float]:
     """The step's losses, all processes together; waits for the device, so at log intervals alone."""
     stacked = torch.stack([value.float() for value in outcome.terms.values()])
@@ -149,47 +135,3 @@ def read_tallies(run: TrainingRun, state: TrainState, tally: Tally, suspects: Su
         )
     if skipped.steps:
         announce_skipped(run, state, skipped)
-
-
-def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool) -> None:
-    """Score, save, tell."""
-    meter.stop_training()
-    if not complete:
-        save_last(run, state)  # before the score: the uninterrupted run does not score here
-    score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
-    best = score.miou > state.best_miou
-    if best:
-        state.best_miou, state.best_epoch = score.miou, state.epoch
-        if run.engine.rank == 0:
-            run.checkpoints.save_best(state, run.network, complete)
-    run.announcer.tell(EpochEnded(make_record(run, state, score, meter, complete, best)))
-    # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
-    # are about to come again. The other way round a row would be lost.
-    if complete:
-        begin_fade(run, state, score)
-        state.next_epoch()
-        save_last(run, state)
-
-
-def begin_fade(run: TrainingRun, state: TrainState, score: Score) -> None:
-    """Let distillation fade from the next epoch on if this one is the first in which the student passed its teacher.
-
-    Every process has the same scores, so all of them decide alike.
-    """
-    if run.options.fade.begins(score.miou, score.teacher_miou, state.fade_from):
-        state.fade_from = state.epoch
-        announce_fade(run, state, score)
-
-
-def save_last(run: TrainingRun, state: TrainState) -> None:
-    """The checkpoint to go on from; one process writes, the others wait for it."""
-    if run.engine.rank == 0:
-        projections = None if run.features is None else run.features.projections
-        run.checkpoints.save_last(state, run.network, run.optimizer, projections)
-    run.engine.barrier()
-
-
-def out_of_patience(run: TrainingRun, state: TrainState) -> bool:
-    """Whether the score has not improved for so many epochs that the run may end."""
-    patience = run.options.patience
-    return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience

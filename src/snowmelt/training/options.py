@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from snowmelt.training.reactions import DistillationFade
+from snowmelt.training.fade import DistillationFade
 
 
 @dataclass(frozen=True)

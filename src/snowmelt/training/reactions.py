@@ -1,39 +1,29 @@
-"""What a run changes of its own accord: distillation fades once the student has passed its teacher."""
+"""What a run decides of its own accord once an epoch is complete.
+
+Every process has the same scores, so all of them decide alike.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from snowmelt.training.run import TrainingRun
+from snowmelt.training.scoring import Score
+from snowmelt.training.state import TrainState
+from snowmelt.training.telling import announce_fade
 
-from snowmelt.errors import SnowmeltError
+
+def react(run: TrainingRun, state: TrainState, score: Score) -> None:
+    """Bring what the epoch just ended has shown into the state; it holds from the next epoch on."""
+    begin_fade(run, state, score)
 
 
-@dataclass(frozen=True)
-class DistillationFade:
-    """Fades distillation out after the first complete epoch whose validation mIoU reaches the teacher's.
+def begin_fade(run: TrainingRun, state: TrainState, score: Score) -> None:
+    """Let distillation fade if this epoch is the first in which the student passed its teacher."""
+    if run.options.fade.begins(score.miou, score.teacher_miou, state.fade_from):
+        state.fade_from = state.epoch
+        announce_fade(run, state, score)
 
-    A teacher that is no better than its student holds it back: what it still says is what the student got wrong
-    less often. alpha is then multiplied by a factor that falls on a straight line from 1 to 0 over ``epochs`` epochs
-    and stays at 0. The only state is the epoch in which that happened, so a resumed run fades like one that was
-    never cut.
 
-    Raises:
-        SnowmeltError: less than one epoch.
-    """
-
-    enabled: bool = False
-    epochs: int = 5
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise SnowmeltError(f"distillation fades over {self.epochs} epochs; it takes at least 1")
-
-    def begins(self, miou: float, teacher_miou: float | None, fade_from: int | None) -> bool:
-        """Whether the epoch with these scores is the first in which the student has passed its teacher."""
-        # A score that is NaN is no score: neither comparison with it holds.
-        return self.enabled and fade_from is None and teacher_miou is not None and miou >= teacher_miou
-
-    def factor(self, epoch: int, fade_from: int | None) -> float:
-        """Factor on alpha in ``epoch``: with n ``epochs``, (n - 1) / n in the epoch after ``fade_from``, then less."""
-        if not self.enabled or fade_from is None:
-            return 1.0
-        return max(0, self.epochs - max(0, epoch - fade_from)) / self.epochs
+def out_of_patience(run: TrainingRun, state: TrainState) -> bool:
+    """Whether the score has not improved for so many epochs that the run may end."""
+    patience = run.options.patience
+    return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience

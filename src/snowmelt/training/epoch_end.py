@@ -1,0 +1,58 @@
+"""The end of an epoch: score, keep the best, tell, react, save."""
+
+from __future__ import annotations
+
+from snowmelt.training.events import EpochEnded
+from snowmelt.training.meter import Meter
+from snowmelt.training.reactions import react
+from snowmelt.training.run import TrainingRun
+from snowmelt.training.scoring import Score, Scorer
+from snowmelt.training.state import TrainState
+from snowmelt.training.telling import make_record
+
+
+def make_scorer(run: TrainingRun) -> Scorer:
+    """Scores the run's network on its validation images."""
+    return Scorer(
+        run.engine,
+        run.val_batches,
+        run.classes,
+        run.normalise,
+        run.objective,
+        run.validation_teacher,
+        run.features,
+    )
+
+
+def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool) -> None:
+    """Score, save, tell."""
+    meter.stop_training()
+    if not complete:
+        save_last(run, state)  # before the score: the uninterrupted run does not score here
+    score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
+    best = keep_best(run, state, score, complete)
+    run.announcer.tell(EpochEnded(make_record(run, state, score, meter, complete, best)))
+    # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
+    # are about to come again. The other way round a row would be lost.
+    if complete:
+        react(run, state, score)
+        state.next_epoch()
+        save_last(run, state)
+
+
+def keep_best(run: TrainingRun, state: TrainState, score: Score, complete: bool) -> bool:
+    """Whether this is the best score so far; the weights that have it are saved."""
+    if not score.miou > state.best_miou:
+        return False
+    state.best_miou, state.best_epoch = score.miou, state.epoch
+    if run.engine.rank == 0:
+        run.checkpoints.save_best(state, run.network, complete)
+    return True
+
+
+def save_last(run: TrainingRun, state: TrainState) -> None:
+    """The checkpoint to go on from; one process writes, the others wait for it."""
+    if run.engine.rank == 0:
+        projections = None if run.features is None else run.features.projections
+        run.checkpoints.save_last(state, run.network, run.optimizer, projections)
+    run.engine.barrier()
