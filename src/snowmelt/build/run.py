@@ -33,12 +33,14 @@ from snowmelt.models import Normalisation, Thaw, calibrate_norms
 from snowmelt.teachers import Teaching
 from snowmelt.training import (
     Announcer,
+    BlockWarmup,
     Checkpoints,
     DistillationFade,
     Engine,
     FeatureMatching,
     LoopOptions,
     Scorer,
+    ThawGuard,
     TrainingRun,
 )
 
@@ -99,6 +101,7 @@ def make_run(
     Args:
         config: settled (see :func:`settle`).
         teaching: how the teacher's answers reach the run; ``None`` without a teacher.
+        patience: epochs without a better score after which it ends, in place of the settings'.
         resumes: a checkpoint follows, so no encoder weights need to be found.
         notices: more to say at the start and in the summary.
     """
@@ -188,9 +191,12 @@ def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool
         log_every=training.log_every,
         checkpoint_every=training.checkpoint_every,
         max_skipped=training.max_skipped,
-        patience=patience,
+        patience=training.patience if patience is None else patience,
         seed=config.seed,
         fade=DistillationFade(config.distillation.adaptive, config.distillation.adaptive_epochs),
+        guard=ThawGuard(config.reactions.thaw_guard and config.thaw.progressive, config.reactions.guard_patience),
+        warmup=BlockWarmup(config.reactions.block_warmup),
+        average=training.average,
         calibration_batches=training.calibration_batches if calibrate else 0,
     )
 

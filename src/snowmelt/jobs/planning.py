@@ -31,7 +31,7 @@ def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
         if weights is not None:
             console.print("Weights of the losses, at each stage's first epoch and at the last:", highlight=False)
             console.print(weights)
-        for note in (*notes, *explain_plan(settled, plan)):
+        for note in (*notes, *explain_plan(settled, plan), *explain_reactions(settled, plan)):
             console.print(note, soft_wrap=True, highlight=False)
 
 
@@ -53,4 +53,27 @@ def explain_plan(config: ExperimentConfig, plan: Plan) -> list[str]:
     elif thawed < wanted:
         what = "the whole encoder learns" if wanted == blocks else f"{wanted} blocks learn"
         lines.append(f"The run ends before {what}; more epochs or a smaller thaw.every change that.")
+    return lines
+
+
+def explain_reactions(config: ExperimentConfig, plan: Plan) -> list[str]:
+    """What may turn out otherwise than the table says, depending on what training shows, in a line each."""
+    reactions, lines = config.reactions, []
+    if any(stage.conditional for stage in plan.stages):
+        causes = []
+        if reactions.thaw_guard:
+            causes.append("while validation loss rises and training loss falls (reactions.thaw_guard)")
+        if reactions.memory == "delay":
+            causes.append("where memory does not suffice for it (reactions.memory)")
+        lines.append(f"* begins later, or never, {' and '.join(causes)}.")
+    if reactions.block_warmup and len(plan.stages) > 1:
+        lines.append(
+            f"A block that thaws reaches its rate over {reactions.block_warmup:g} epochs (reactions.block_warmup)."
+        )
+    if config.training.patience is not None:
+        last = plan.stages[-1].first_epoch if len(plan.stages) > 1 else 0
+        lines.append(
+            f"The run may end from epoch {last + config.training.patience} on, after {config.training.patience} epochs "
+            "without a better score (training.patience)."
+        )
     return lines

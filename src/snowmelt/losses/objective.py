@@ -171,6 +171,14 @@ class Objective:
         total = (1 - now["alpha"]) * task + now["alpha"] * distill
         return {**raw, "task": task, "distill": distill, "total": total}
 
+    def steady_task(self, terms: Mapping[str, float]) -> float:
+        """The task's loss out of the means ``terms``, with the objective's own weights whatever a schedule says.
+
+        So it can be compared between epochs. A scheduled term whose own weight is 0 counts with 1.
+        """
+        own = {"ce": self.ce_weight, "dice": self.dice_weight}
+        return sum((own[weight] or 1.0) * terms[name] for weight, name in TASK_WEIGHTS.items() if name in terms)
+
     def require(self, channels: int) -> None:
         """Raises SnowmeltError if a term, or standardising, means nothing with so few logit channels."""
         for name in self._distillation_names():

@@ -36,7 +36,7 @@ def plan_table(plan: Plan, title: str | None = None) -> Table:
     """The stages as a table that fits 80 columns: epochs, T, thawed, what learns, rates, trainable parameters.
 
     A run without a teacher has no temperature column. The rates are the highest of each stage: the first step's
-    would show the warm-up, the last step's the cool-down.
+    would show the warm-up, the last step's the cool-down. A conditional stage is marked by a star.
     """
     cooled = any(stage.temperature_from is not None for stage in plan.stages)
     counted = any(stage.trainable_parameters is not None for stage in plan.stages)
@@ -52,7 +52,7 @@ def plan_table(plan: Plan, title: str | None = None) -> Table:
         table.add_column("parameters", justify="right", no_wrap=True)
     for index, stage in enumerate(plan.stages):
         previous = plan.stages[index - 1] if index else None
-        cells = [stage.epochs]
+        cells = [f"{stage.epochs}*" if stage.conditional else stage.epochs]
         if cooled:
             cells.append(_temperatures(stage))
         cells += [str(stage.thawed_blocks), what_learns(plan, stage, previous), *_rates(plan, stage)]

@@ -82,7 +82,8 @@ class PlanEpoch:
 class PlanStage:
     """Consecutive epochs with the same trainable set.
 
-    ``temperature_to`` is the next stage's first temperature, in the last stage that of the last epoch.
+    ``temperature_to`` is the next stage's first temperature, in the last stage that of the last epoch. A
+    ``conditional`` stage begins later, or never, where what the run shows until then delays it.
     """
 
     first_epoch: int
@@ -93,6 +94,7 @@ class PlanStage:
     learns: tuple[str, ...]
     learning_rates: Mapping[str, float]
     trainable_parameters: int | None = None
+    conditional: bool = False
 
     @property
     def epochs(self) -> str:
@@ -110,21 +112,30 @@ class Plan:
     stages: tuple[PlanStage, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: ``{"epochs": [...], "stages": [...]}``; ``weights`` where any is scheduled."""
+        """Plain data for JSON: ``{"epochs": [...], "stages": [...]}``.
+
+        ``weights`` where any is scheduled, ``conditional`` in the stages that are.
+        """
         epochs = [asdict(epoch) for epoch in self.epochs]
         for row in epochs:
             if not row["weights"]:
                 del row["weights"]
         stages = [{"epochs": stage.epochs, **asdict(stage)} for stage in self.stages]
+        for row in stages:
+            if not row["conditional"]:
+                del row["conditional"]
         return {"epochs": epochs, "stages": stages}
 
 
-def make_plan(schedules: Schedules, parameter_counts: Mapping[str, int] | None = None) -> Plan:
+def make_plan(
+    schedules: Schedules, parameter_counts: Mapping[str, int] | None = None, conditional: bool = False
+) -> Plan:
     """Evaluate the schedules for every epoch.
 
     Args:
         parameter_counts: parameters in each group by name (``decoder`` and each block); gives each stage its
             number of trainable parameters.
+        conditional: every thaw may come later than scheduled, or not at all.
 
     Raises:
         SnowmeltError: ``parameter_counts`` lacks a group.
@@ -142,11 +153,11 @@ def make_plan(schedules: Schedules, parameter_counts: Mapping[str, int] | None =
         )
         for epoch in range(schedules.epochs)
     )
-    return Plan(epochs=epochs, stages=tuple(_stages(epochs, schedules.blocks, parameter_counts)))
+    return Plan(epochs=epochs, stages=tuple(_stages(epochs, schedules.blocks, parameter_counts, conditional)))
 
 
 def _stages(
-    epochs: Sequence[PlanEpoch], blocks: Sequence[str], parameter_counts: Mapping[str, int] | None
+    epochs: Sequence[PlanEpoch], blocks: Sequence[str], parameter_counts: Mapping[str, int] | None, conditional: bool
 ) -> list[PlanStage]:
     starts = [
         index for index, row in enumerate(epochs) if index == 0 or row.thawed_blocks != epochs[index - 1].thawed_blocks
@@ -168,6 +179,7 @@ def _stages(
                 trainable_parameters=(
                     None if parameter_counts is None else sum(parameter_counts[name] for name in learns)
                 ),
+                conditional=conditional and start > 0,
             )
         )
     return stages

@@ -1,32 +1,39 @@
 """Training: one readable loop, its step, its state, checkpoints and events."""
 
+from snowmelt.training.average import WeightAverage
+from snowmelt.training.block_warmup import BlockWarmup
 from snowmelt.training.checkpoints import Checkpoints
 from snowmelt.training.engine import Engine, mixed_precision_for, resolve_device, resolve_precision
 from snowmelt.training.events import Announcer, EpochRecord, Event, Listener, Message
+from snowmelt.training.fade import DistillationFade
 from snowmelt.training.features import FeatureMatching
 from snowmelt.training.loop import fit
 from snowmelt.training.options import LoopOptions
-from snowmelt.training.fade import DistillationFade
 from snowmelt.training.run import Teaching, TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
+from snowmelt.training.thaw_guard import GuardState, ThawGuard
 
 __all__ = [
     "Announcer",
+    "BlockWarmup",
     "Checkpoints",
     "DistillationFade",
     "Engine",
     "EpochRecord",
     "Event",
     "FeatureMatching",
+    "GuardState",
     "Listener",
     "LoopOptions",
     "Message",
     "Score",
     "Scorer",
     "Teaching",
+    "ThawGuard",
     "TrainState",
     "TrainingRun",
+    "WeightAverage",
     "fit",
     "mixed_precision_for",
     "resolve_device",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import save_weights
+from snowmelt.training.average import WeightAverage
 from snowmelt.training.state import TrainState
 
 FORMAT = 1
@@ -58,11 +59,17 @@ class Checkpoints:
         return self.folder / "best.complete.safetensors"
 
     def save_last(
-        self, state: TrainState, network: nn.Module, optimizer: Optimizer, projections: nn.Module | None = None
+        self,
+        state: TrainState,
+        network: nn.Module,
+        optimizer: Optimizer,
+        projections: nn.Module | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
-        """Everything needed to go on, and the network's weights alone as ``last.safetensors``.
+        """Everything needed to go on, and the weights that are scored alone as ``last.safetensors``.
 
-        ``projections`` of feature matching learn with the network but are no part of it.
+        ``projections`` of feature matching learn with the network but are no part of it. With an ``average`` of the
+        weights that is what is scored; a run goes on from the network's own.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {
@@ -72,8 +79,10 @@ class Checkpoints:
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "projections": None if projections is None else projections.state_dict(),
+            "average": None if average is None else average.state_dict(),
         }
-        save_weights(self.folder / "last.safetensors", network, self._describe(state))
+        with nullcontext() if average is None else average.in_place():
+            save_weights(self.folder / "last.safetensors", network, self._describe(state))
         with replacing(self.last) as file:
             torch.save(content, file)
 
@@ -89,9 +98,13 @@ class Checkpoints:
         save_weights(self.best, network, self._describe(state))
 
     def load_last(
-        self, network: nn.Module, optimizer: Optimizer, projections: nn.Module | None = None
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        projections: nn.Module | None = None,
+        average: WeightAverage | None = None,
     ) -> TrainState | None:
-        """Put network, optimizer and projections where the last checkpoint left them; ``None`` when there is none.
+        """Put all parts where the last checkpoint left them, and return its state; ``None`` when there is none.
 
         Raises:
             SnowmeltError: the file is damaged, or belongs to a run with other settings (each is named).
@@ -110,15 +123,12 @@ class Checkpoints:
                 f"{self.last}: cannot go on with other settings: {'; '.join(different)}; "
                 "use the same settings, or start anew with --overwrite or --run-name"
             )
-        saved_projections = content.get("projections")
-        if (saved_projections is None) != (projections is None):
-            raise SnowmeltError(
-                f"{self.last}: cannot go on with feature matching switched on or off in between; "
-                "use the same settings, or start anew with --overwrite or --run-name"
-            )
+        self._check_parts(content, {"projections": projections, "average": average})
         network.load_state_dict(content["network"])
-        if projections is not None and saved_projections is not None:
-            projections.load_state_dict(saved_projections)
+        if projections is not None:
+            projections.load_state_dict(content["projections"])
+        if average is not None:
+            average.load_state_dict(content["average"])
         optimizer.load_state_dict(content["optimizer"])
         return TrainState.from_dict(content["state"])
 
@@ -137,6 +147,15 @@ class Checkpoints:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise SnowmeltError(f"{self.last}: was not written by this version of Snowmelt; use --overwrite")
         return content
+
+    def _check_parts(self, content: Mapping[str, Any], parts: Mapping[str, object | None]) -> None:
+        names = {"projections": "feature matching", "average": "training.average"}
+        for key, part in parts.items():
+            if (content.get(key) is None) != (part is None):
+                raise SnowmeltError(
+                    f"{self.last}: cannot go on with {names[key]} switched on or off in between; "
+                    "use the same settings, or start anew with --overwrite or --run-name"
+                )
 
     def _describe(self, state: TrainState) -> dict[str, Any]:
         # best_miou is -inf before the first score, which JSON cannot hold.

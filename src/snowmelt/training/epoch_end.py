@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from snowmelt.training.events import EpochEnded
 from snowmelt.training.meter import Meter
 from snowmelt.training.reactions import react
@@ -29,8 +32,9 @@ def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter,
     meter.stop_training()
     if not complete:
         save_last(run, state)  # before the score: the uninterrupted run does not score here
-    score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
-    best = keep_best(run, state, score, complete)
+    with scored_weights(run):
+        score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
+        best = keep_best(run, state, score, complete)
     run.announcer.tell(EpochEnded(make_record(run, state, score, meter, complete, best)))
     # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
     # are about to come again. The other way round a row would be lost.
@@ -38,6 +42,17 @@ def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter,
         react(run, state, score)
         state.next_epoch()
         save_last(run, state)
+
+
+@contextmanager
+def scored_weights(run: TrainingRun) -> Iterator[None]:
+    """The network has the weights that are scored: its own, or their average where one is kept."""
+    if run.average is None:
+        yield
+        return
+    run.engine.share_buffers(run.network)  # which scoring does for the values that it meets, and that is the average
+    with run.average.in_place():
+        yield
 
 
 def keep_best(run: TrainingRun, state: TrainState, score: Score, complete: bool) -> bool:
@@ -54,5 +69,5 @@ def save_last(run: TrainingRun, state: TrainState) -> None:
     """The checkpoint to go on from; one process writes, the others wait for it."""
     if run.engine.rank == 0:
         projections = None if run.features is None else run.features.projections
-        run.checkpoints.save_last(state, run.network, run.optimizer, projections)
+        run.checkpoints.save_last(state, run.network, run.optimizer, projections, run.average)
     run.engine.barrier()

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from snowmelt.errors import SnowmeltError
+from snowmelt.training.average import WeightAverage
 from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last
 from snowmelt.training.events import RunEnded, StageCompiled
 from snowmelt.training.meter import Meter
@@ -20,6 +21,7 @@ from snowmelt.training.step import StepOutcome, train_step
 from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
 from snowmelt.training.telling import (
+    announce_never_thawed,
     announce_skipped,
     announce_start,
     announce_step,
@@ -36,8 +38,10 @@ def fit(run: TrainingRun) -> TrainState:
     """
     # The optimizer's moments are loaded to where the parameters are, so the network moves first.
     run.learner.to(run.engine.device)
+    if run.options.average is not None:
+        run.average = WeightAverage(run.learner, run.options.average)
     projections = None if run.features is None else run.features.projections
-    state = run.checkpoints.load_last(run.network, run.optimizer, projections) or TrainState()
+    state = run.checkpoints.load_last(run.network, run.optimizer, projections, run.average) or TrainState()
     if run.engine.rank == 0 and state.step > 0:
         run.checkpoints.take_back_best()
     run.engine.barrier()
@@ -46,6 +50,8 @@ def fit(run: TrainingRun) -> TrainState:
     announce_start(run, state)
     if state.step == 0:
         calibrate(run, state)
+        if run.average is not None:
+            run.average.restart()
     reason: Literal["complete", "max_steps", "plateau"] = "complete"
     while state.epoch < run.schedules.epochs:
         if state.step >= run.last_step:
@@ -60,6 +66,8 @@ def fit(run: TrainingRun) -> TrainState:
         complete = state.step_in_epoch == run.sampler.steps_per_epoch
         end_epoch(run, state, scorer, meter, complete)
     compare_with_teacher(run, state, scorer)
+    if reason != "max_steps":
+        announce_never_thawed(run, state)
     run.announcer.tell(RunEnded(state.step, state.best_epoch, state.best_miou, reason))
     return state
 
@@ -78,6 +86,8 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: boo
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
         began = time.perf_counter()
         outcome = train_step(run, batch, temperature, weights)
+        if run.average is not None:
+            run.average.update(state.step)
         if compiles:
             run.announcer.tell(StageCompiled(state.epoch, time.perf_counter() - began))
             compiles = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from snowmelt.training.block_warmup import BlockWarmup
 from snowmelt.training.fade import DistillationFade
+from snowmelt.training.thaw_guard import ThawGuard
 
 
 @dataclass(frozen=True)
@@ -21,4 +23,7 @@ class LoopOptions:
     patience: int | None = None  # epochs without a better score after which the run ends; None: never
     seed: int = 0
     fade: DistillationFade = field(default_factory=DistillationFade)
+    guard: ThawGuard = field(default_factory=ThawGuard)
+    warmup: BlockWarmup = field(default_factory=BlockWarmup)
+    average: float | None = None  # decay of the average of the weights that is scored; None: the weights themselves
     calibration_batches: int = 0  # batches that give a random, frozen encoder its norm statistics

@@ -13,6 +13,7 @@ from snowmelt.data import Batch, StepSampler
 from snowmelt.losses import Objective
 from snowmelt.models import Thaw
 from snowmelt.schedules import ALPHA, Schedules
+from snowmelt.training.average import WeightAverage
 from snowmelt.training.checkpoints import Checkpoints
 from snowmelt.training.engine import Engine
 from snowmelt.training.events import Announcer
@@ -37,6 +38,7 @@ class TrainingRun:
         normalise: uint8 images -> the student's input.
         teacher: teaches in training; ``examiner`` in validation, which is the same one where there is none.
         features: feature matching, whose projections are in the optimizer's decoder group.
+        average: of the weights, once the loop has begun to keep one.
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
         name_of: a training image's position in its source -> what a person calls it.
@@ -65,6 +67,7 @@ class TrainingRun:
     name_of: Callable[[int], str] = "image {}".format
     module: nn.Module | None = None
     stepper: Optimizer | None = None
+    average: WeightAverage | None = None
 
     @property
     def learner(self) -> nn.Module:
@@ -89,13 +92,19 @@ class TrainingRun:
         return weights
 
     def thawed_at(self, state: TrainState) -> int:
-        """Blocks that learn in the state's epoch: what the schedule says, and no more than memory allows."""
-        scheduled = self.schedules.thawed_at(state.epoch)
+        """Blocks that learn in the state's epoch: the schedule's, delayed by the guard, capped by memory."""
+        scheduled = self.schedules.thawed_at(state.epoch - state.guard.delay)
         return scheduled if state.thaw_cap is None else min(scheduled, state.thaw_cap)
 
     def rates_at(self, state: TrainState, position: float) -> dict[str, float]:
-        """Rate of every parameter group at ``position`` epochs, which lies in the state's epoch."""
-        return self.schedules.learning_rates_at(position)
+        """Rate of every parameter group at ``position`` epochs, which lies in the state's epoch.
+
+        The scheduled one, times the warm-up and the guard's factor of each block that learns.
+        """
+        rates = self.schedules.learning_rates_at(position)
+        for index, (block, thawed_in) in enumerate(zip(self.schedules.blocks, state.thawed_in, strict=False)):
+            rates[block] *= self.options.warmup.factor(position, thawed_in) * state.guard.factor(index)
+        return rates
 
     @property
     def last_step(self) -> int:

@@ -41,14 +41,15 @@ def no_block_starts_frozen(run: TrainingRun, state: TrainState) -> bool:
 
 
 def enter_stage(run: TrainingRun, state: TrainState) -> bool:
-    """Thaw what this epoch's schedule says, and wrap the network anew where the trainable set changed.
+    """Thaw what is to learn in this epoch, and wrap the network anew where the trainable set changed.
 
-    Thawing flips flags; the optimizer and its moments are not touched.
+    Thawing flips flags; the optimizer and its moments are not touched. The state learns when each block thawed.
 
     Returns:
         Whether the network was wrapped anew.
     """
     thawed = run.thawed_at(state)
+    state.enter_stage(thawed)
     anew = run.module is None or thawed != run.thaw.thawed
     if anew:
         run.thaw.to(thawed)

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from snowmelt.training.thaw_guard import GuardState
+
 
 @dataclass
 class TrainState:
@@ -27,6 +29,8 @@ class TrainState:
         fade_from: the epoch in which the student passed its teacher and distillation began to fade.
         thaw_cap: no more blocks than these thaw, whatever the schedule says; ``None``: no limit.
         micro_batch: images per forward pass since memory did not suffice; ``None``: the batch size.
+        thawed_in: the epoch in which each block that learns began to, deepest first.
+        guard: what the thaw guard knows of the epochs before.
     """
 
     step: int = 0
@@ -42,13 +46,20 @@ class TrainState:
     skip_warnings: int = 0
     thaw_cap: int | None = None
     micro_batch: int | None = None
+    thawed_in: list[int] = field(default_factory=list)
+    guard: GuardState = field(default_factory=GuardState)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
-        return cls(**values)
+        return cls(**{**values, "guard": GuardState(**values.get("guard", {}))})
+
+    def enter_stage(self, thawed: int) -> None:
+        """Keep when each of the ``thawed`` blocks began to learn, those of this epoch among them."""
+        kept = self.thawed_in[:thawed]
+        self.thawed_in = [*kept, *[self.epoch] * (thawed - len(kept))]
 
     def next_epoch(self) -> None:
         """Close the current epoch."""

@@ -12,6 +12,7 @@ from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
 from snowmelt.training.suspects import Skipped
 from snowmelt.training.tally import mean_terms
+from snowmelt.training.thaw_guard import Reaction
 
 MOST_WARNINGS = 5  # about skipped steps in one run
 
@@ -124,6 +125,41 @@ def announce_fade(run: TrainingRun, state: TrainState, score: Score) -> None:
     run.announcer.tell(Message(text, "warning"))
 
 
+def announce_guard(run: TrainingRun, state: TrainState, reaction: Reaction, validation: float, waiting: bool) -> None:
+    """Say what the thaw guard did after the epoch just ended; its first act is a warning."""
+    guard = state.guard
+    loss = f"epoch {state.epoch}: the task's validation loss ({validation:.4f})"
+    if reaction == "recovered":
+        goes_on = f"thawing goes on, {_epochs(guard.delay)} later than scheduled"
+        text = (
+            f"{loss} is back at its lowest ({guard.best:.4f}): "
+            f"{goes_on if waiting else 'blocks that were slowed get their rates back'}"
+        )
+    else:
+        effects = ["thawing waits"] if waiting else []
+        if state.thawed_in:
+            newest = len(state.thawed_in) - 1
+            effects.append(f"{run.schedules.blocks[newest]} learns at {guard.factor(newest):g} of its rate")
+        text = (
+            f"{loss} has been above its lowest ({guard.best:.4f}) for {_epochs(guard.rising)}, while the training loss "
+            f"is below what it was then: {' and '.join(effects)} until it recovers"
+        )
+    first = guard.reactions == 1 and reaction != "recovered"
+    run.announcer.tell(Message(text, "warning" if first else "info"))
+
+
+def announce_never_thawed(run: TrainingRun, state: TrainState) -> None:
+    """Say at the end what a hold that lasted has cost: blocks that the plan thaws and that never learned."""
+    planned, thawed = run.schedules.thawed_at(run.schedules.epochs - 1), len(state.thawed_in)
+    if state.guard.delay and thawed < planned:
+        text = (
+            f"the thaw guard delayed thawing by {_epochs(state.guard.delay)}, so {planned - thawed} of {planned} "
+            f"planned blocks never learned; thaw.most={thawed} plans a run like this one, and without "
+            "reactions.thaw_guard all of them thaw"
+        )
+        run.announcer.tell(Message(text, "warning"))
+
+
 def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
     """Warn of a teacher that the student has caught up with: it has little left to teach. A fade said so itself."""
     teacher = scorer.memory.miou
@@ -137,3 +173,7 @@ def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) ->
 
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
