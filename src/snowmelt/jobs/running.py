@@ -8,6 +8,7 @@ from typing import Any
 from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_counts
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.advising import give_advice
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
 from snowmelt.jobs.session import Session
@@ -39,8 +40,11 @@ def run_training(
     teaching: BuiltTeaching | None = None,
     patience: int | None = None,
     notices: tuple[str, ...] = (),
+    advises: bool = False,
 ) -> dict[str, Any]:
     """Train, and leave a run folder with everything in it. A finished run that is resumed is left alone.
+
+    ``advises``: say at the end what the curves suggest, and keep it in the outcome.
 
     Returns:
         The outcome, as ``summary.json`` holds it.
@@ -79,6 +83,8 @@ def run_training(
         state = fit(run)
         record = make_record(session, config, run, state, summary)
         if session.leads:
+            if advises:
+                record["advice"] = give_advice(session, config, folder, run, summary.reason)
             finish(session, config, folder, run, tensorboard)
             write_record(folder, record)
     finally:

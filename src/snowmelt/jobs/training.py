@@ -38,6 +38,7 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
         overwrite=overwrite,
         teaching=teaching,
         notices=() if found is None else (*session.doubts, *found.notices, *compare_with_plain(session, found)),
+        advises=True,
     )
 
 

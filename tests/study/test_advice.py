@@ -1,0 +1,346 @@
+"""Advice: each rule's case and its neighbour, what excludes what, and that odd tables cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snowmelt.config import ExperimentConfig, merge, read_overrides
+from snowmelt.study import Advice, RunFacts, advise, rules
+from snowmelt.study.advice import MOST, RULES
+
+FACTS = RunFacts(images=5000, epochs=20, blocks=4, start=4, every=2, temperature=4.0)
+BLOCKS = ("blocks.3", "blocks.2", "blocks.1", "blocks.0")
+LEVEL = [0.3, 0.4, 0.45, 0.48, *[0.5] * 16]  # twenty epochs that leave nothing to say
+FALLING = [1.0 - 0.02 * epoch for epoch in range(20)]
+
+
+def table(
+    score: Sequence[float] = LEVEL,
+    train: Sequence[float] = FALLING,
+    val: Sequence[float] = FALLING,
+    thawed: Sequence[int] | None = None,
+    **more: Any,
+) -> list[dict[str, Any]]:
+    """Rows as ``read_metrics`` gives them; both losses are half cross-entropy, half Dice, under a total that lies."""
+    if thawed is None:
+        thawed = [planned(epoch) for epoch in range(len(score))]
+    rows: list[dict[str, Any]] = []
+    for epoch, (miou, loss, check, blocks) in enumerate(zip(score, train, val, thawed, strict=True)):
+        row: dict[str, Any] = {"epoch": epoch, "step": 300 * (epoch + 1), "complete": True, "temperature": 4.0}
+        row |= {"thawed_blocks": blocks, "lr/decoder": 1e-3, **{f"lr/{name}": 1e-4 for name in BLOCKS}}
+        for part, value in (("train", loss), ("val", check)):
+            row |= {f"{part}/cross_entropy": value / 2, f"{part}/dice": value / 2, f"{part}/total": 9.0 * epoch}
+        rows.append(row | {"miou": miou, "teacher_miou": 0.9, "best": False, **more})
+    return rows
+
+
+def planned(epoch: int) -> int:
+    """Blocks that the thaw of ``FACTS`` has in an epoch."""
+    return 0 if epoch < 4 else min(1 + (epoch - 4) // 2, 4)
+
+
+def kinds(rows: list[dict[str, Any]], facts: RunFacts = FACTS) -> list[str]:
+    return [advice.kind for advice in advise(rows, facts)]
+
+
+def one(rows: list[dict[str, Any]], facts: RunFacts = FACTS) -> Advice:
+    [advice] = advise(rows, facts)
+    return advice
+
+
+def test_nothing_to_say_is_nothing() -> None:
+    assert advise(table(), FACTS) == []
+
+
+# Overfitting
+
+TURNED = [1.0 - 0.05 * min(epoch, 10) + 0.02 * max(0, epoch - 10) for epoch in range(20)]  # 0.50 at best, 0.68 at last
+
+
+def test_overfitting_holds_the_thaw_and_lowers_the_encoders_rate() -> None:
+    advice = one(table(val=TURNED))
+    assert (advice.kind, advice.source) == ("overfitting", "guide")
+    assert advice.settings == ("reactions.thaw_guard=true", "thaw.lr_scale=0.05")
+    assert "validation loss 0.5100 around epoch 10 and 0.6700 at the end" in advice.figure  # means of two epochs
+    assert "published advice, unmeasured" in advice.line()
+
+
+def test_overfitting_takes_training_loss_that_falls_and_a_rise_that_counts() -> None:
+    assert kinds(table(train=TURNED, val=TURNED)) == []  # the training loss rises too: no overfitting
+    best = [1.0 - 0.05 * min(epoch, 10) for epoch in range(20)]
+    assert kinds(table(val=[*best[:-2], 0.52, 0.52])) == []  # 4 % above
+    assert kinds(table(val=[*best[:-2], 0.53, 0.53])) == ["overfitting"]  # 6 % above
+    assert kinds(table(val=[*best[:-1], 0.54])) == []  # one epoch alone
+
+
+def test_overfitting_is_not_read_off_totals() -> None:
+    rows = [{**row, "val/total": loss, "val/task": loss} for row, loss in zip(table(), TURNED, strict=True)]
+    assert advise(rows, FACTS) == []
+    without = [{key: value for key, value in row.items() if not key.endswith("dice")} for row in table(val=TURNED)]
+    assert kinds(without) == ["overfitting"]  # what both parts have is judged
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (replace(FACTS, guard=True), ("thaw.start=8", "thaw.lr_scale=0.05")),
+        (replace(FACTS, lr_scale=0.05), ("reactions.thaw_guard=true",)),
+        (replace(FACTS, progressive=False), ("thaw.lr_scale=0.05",)),
+    ],
+)
+def test_overfitting_leaves_out_what_was_in_use(facts: RunFacts, expected: tuple[str, ...]) -> None:
+    assert one(table(val=TURNED), facts).settings == expected
+
+
+def test_overfitting_with_every_remedy_in_use_says_nothing() -> None:
+    assert advise(table(val=TURNED), replace(FACTS, progressive=False, lr_scale=0.01)) == []
+
+
+# Slow, and what the guide says of it
+
+RISING = [0.2 + 0.02 * epoch for epoch in range(20)]
+
+
+def test_a_score_that_rises_to_the_end_asks_for_epochs_and_the_guide_for_heat() -> None:
+    slow, guide = advise(table(RISING), FACTS)
+    assert (slow.kind, slow.source, slow.settings) == ("slow", "curve", ("training.epochs=30",))
+    assert "on average 22.7 % higher" in slow.figure  # 0.54 after 0.44
+    assert (guide.kind, guide.source) == ("slow, by the guide", "guide")
+    assert guide.settings == ("temperature.initial=5.0", "thaw.start=20")
+
+
+def test_the_guides_later_thaw_is_left_out_where_it_would_come_too_late() -> None:
+    facts = replace(FACTS, every=5)  # 20 + 3 * 5 = 35 lies behind the thirty epochs
+    assert advise(table(RISING), facts)[1].settings == ("temperature.initial=5.0",)
+    assert kinds(table(RISING), replace(facts, temperature=None)) == ["slow"]
+    assert kinds(table(RISING), replace(FACTS, start=20, every=1, epochs=40, temperature=5.0)) == ["slow"]
+
+
+def test_a_rise_that_a_falling_rate_brings_is_not_slowness() -> None:
+    cooled = [*LEVEL[:16], 0.52, 0.53, 0.54, 0.55]
+    rows = table(cooled)
+    assert kinds(rows) == ["slow", "slow, by the guide"]
+    for row in rows[16:]:
+        row["lr/decoder"] = 1e-4
+    assert kinds(rows) == []
+
+
+def test_a_run_that_was_cut_is_neither_slow_nor_short_of_thaws() -> None:
+    assert advise(table(RISING, thawed=[0] * 20), replace(FACTS, cut=True, start=30)) == []
+
+
+# Small data, fine-tuning, teacher
+
+SMALL = replace(FACTS, images=999)
+
+
+def test_small_data_thaw_later_slower_and_lower() -> None:
+    advice = one(table(), SMALL)
+    assert (advice.kind, advice.source) == ("small data", "guide")
+    settings = ("thaw.start=20", "thaw.every=10", "thaw.lr_scale=0.01", "training.epochs=63")  # last thaw in 50
+    assert advice.settings == settings
+    assert "999 training images" in advice.figure
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        FACTS,
+        replace(SMALL, images=1000),
+        replace(SMALL, start=20, every=10, lr_scale=0.01),
+        replace(SMALL, start=30, every=12, lr_scale=0.005),
+        replace(SMALL, progressive=False),
+        replace(SMALL, most=0),
+    ],
+)
+def test_small_data_says_nothing_to_others_and_to_those_that_thawed_so(facts: RunFacts) -> None:
+    assert advise(table(thawed=[4] * 20), facts) == []
+
+
+def test_small_data_names_only_what_differs() -> None:
+    assert one(table(), replace(SMALL, every=10, lr_scale=0.01, epochs=80)).settings == ("thaw.start=20",)
+
+
+def test_a_score_that_is_final_from_the_start_is_fine_tuning() -> None:
+    advice = one(table([0.4, 0.495, *[0.499] * 18]))
+    assert (advice.kind, advice.source) == ("fine-tuning", "guide")
+    assert advice.settings == ("temperature.initial=2.0", "thaw.most=3", "thaw.lr_scale=0.05")
+    assert kinds(table([0.4, 0.49, *[0.499] * 18])) == []
+    done = replace(FACTS, temperature=2.0, most=3, lr_scale=0.05)
+    assert advise(table([0.499] * 20, thawed=[3] * 20), done) == []
+
+
+def test_a_teacher_that_is_no_better_is_trained_longer_or_replaced() -> None:
+    advice = one(table(teacher_miou=0.5), replace(FACTS, teacher_epochs=30))
+    assert (advice.kind, advice.settings) == ("weak teacher", ("teacher.epochs=60",))
+    given = one(table(teacher_miou=0.5))
+    assert given.settings == ()
+    assert given.text.endswith("take a stronger one")
+    assert advise(table(teacher_miou=0.51), FACTS) == []
+    assert advise(table(teacher_miou=None), FACTS) == []
+
+
+# Thaws
+
+
+def test_a_thaw_after_which_the_score_fell_for_good_is_named() -> None:
+    fell = [*LEVEL[:8], *[0.47] * 12]  # the third block thaws in epoch 8
+    advice = one(table(fell))
+    assert (advice.kind, advice.settings) == ("fell after a thaw", ("thaw.most=2",))
+    assert "blocks.1 in epoch 8" in advice.text
+    assert advice.figure == "best mIoU 0.5000 before, 0.4700 after"
+    assert kinds(table([*fell[:10], *[0.5] * 10])) == []  # it came back
+    assert kinds(table([*LEVEL[:8], *[0.495] * 12])) == []  # by a hair
+    early = [*LEVEL[:6], *[0.47] * 14]
+    assert "blocks.2 in epoch 6" in one(table(early)).text  # later thaws are not to blame
+    assert kinds(table(early, thawed=[4] * 20)) == []
+    assert kinds(table(early, thawed=[0] * 10 + [1] * 10), replace(FACTS, most=1)) == []  # it fell long before
+
+
+def test_a_jump_of_the_training_loss_at_a_thaw_asks_for_a_warm_up() -> None:
+    def loss(step: float) -> list[float]:
+        return [*FALLING[:6], *[value + step for value in FALLING[6:]]]  # the second block thaws in epoch 6
+
+    advice = one(table(train=loss(0.2)))
+    assert (advice.kind, advice.settings) == ("jump at a thaw", ("reactions.block_warmup=1.0",))
+    assert "blocks.2 in epoch 6" in advice.text
+    assert advice.figure == "training loss 0.9000 in the epoch before, 1.0800 in it"
+    assert one(table(train=loss(0.2)), replace(FACTS, warmup=1.5)).settings == ("reactions.block_warmup=3.0",)
+    assert kinds(table(train=loss(0.1))) == []
+    assert kinds(table(train=[*FALLING[:3], *[value + 0.2 for value in FALLING[3:]]])) == []  # no thaw there
+
+
+def test_a_run_that_ends_before_its_last_thaw_is_too_short() -> None:
+    facts = replace(FACTS, start=10, every=5)  # blocks in 10, 15, 20 and 25
+    advice = one(table(thawed=[0] * 10 + [1] * 5 + [2] * 5), facts)
+    assert (advice.kind, advice.settings) == ("not all thawed", ("training.epochs=32",))
+    assert advice.figure == "2 of 4 blocks thawed, the last is due in epoch 25"
+    assert advise(table(thawed=[0] * 10 + [1] * 5 + [2] * 5), replace(facts, most=2)) == []
+
+
+def test_a_thaw_that_was_held_is_no_lack_of_epochs() -> None:
+    assert advise(table(thawed=[0] * 10 + [1] * 10), FACTS) == []
+
+
+# Unrest
+
+
+def shaken(size: float) -> list[float]:
+    return [value + size * (epoch % 2) for epoch, value in enumerate(LEVEL)]
+
+
+def test_a_score_that_jumps_to_and_fro_asks_for_an_average_or_a_lower_rate() -> None:
+    advice = one(table(shaken(0.03)))
+    assert (advice.kind, advice.settings) == ("unstable", ("training.average=0.999",))
+    assert kinds(table(shaken(0.01))) == []
+    assert one(table(shaken(0.03)), replace(FACTS, average=0.99)).settings == ("optimizer.lr=0.0005",)
+    short = [{**row, "step": row["epoch"] + 1} for row in table(shaken(0.03))]
+    assert one(short).settings == ("optimizer.lr=0.0005",)  # an average over more steps than there are
+    medium = [{**row, "step": 30 * (row["epoch"] + 1)} for row in table(shaken(0.03))]
+    assert one(medium).settings == ("training.average=0.99",)
+
+
+# Together
+
+
+def test_no_advice_contradicts_another() -> None:
+    assert kinds(table(RISING, val=TURNED), SMALL) == ["overfitting", "small data"]  # not: longer
+    overfitting, small = advise(table(val=TURNED), SMALL)
+    assert "thaw.lr_scale=0.05" in overfitting.settings
+    assert not any(setting.startswith("thaw.lr_scale") for setting in small.settings)
+    assert kinds(table(RISING), SMALL) == ["slow", "slow, by the guide"]  # not: a lower rate
+    short = table(RISING, thawed=[0] * 20)
+    assert kinds(short, replace(SMALL, start=20)) == ["not all thawed"]  # not: later
+
+
+def test_an_exclusion_names_rules_that_stand_above() -> None:
+    names = [rule.kind for rule in RULES]
+    assert len(set(names)) == len(names)
+    for index, rule in enumerate(RULES):
+        assert set(rule.against) <= set(names[:index])
+
+
+def test_the_document_lists_every_rule_with_its_source_and_thresholds() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [(cells[0].strip(), cells[-1].strip()) for cells in lines] == [(rule.kind, rule.source) for rule in RULES]
+    shares = {"fell after a thaw": rules.FALL, "overfitting": rules.RISE, "jump at a thaw": rules.JUMP}
+    shares |= {"unstable": rules.UNREST, "slow": rules.STILL_RISING, "fine-tuning": rules.HAIR}
+    for cells in lines:
+        share = shares.get(cells[0].strip())
+        assert share is None or f"{100 * share:.0f} %" in cells[1]
+
+
+# Odd tables
+
+
+def test_tables_with_nothing_in_them_do_no_harm() -> None:
+    assert advise([], FACTS) == []
+    assert advise([{}], FACTS) == []
+    assert advise([{"epoch": 0}, {"epoch": "x", "miou": "y", "thawed_blocks": None}], FACTS) == []
+    assert kinds(table()[:1], replace(FACTS, epochs=1, start=0)) == ["not all thawed"]
+    lone = [{"epoch": epoch, "miou": score, "thawed_blocks": 4} for epoch, score in enumerate(RISING)]
+    assert kinds(lone) == ["slow", "slow, by the guide"]
+    assert kinds(lone[::-1]) == kinds(lone)  # in any order
+
+
+def test_a_partial_epoch_and_one_without_a_score_are_passed_over() -> None:
+    rows = table()
+    rows.append({**rows[-1], "epoch": 20, "complete": False, "miou": 0.1})
+    rows.append({**rows[-1], "epoch": 21, "complete": True, "miou": math.nan})
+    assert advise(rows, FACTS) == []
+
+
+NUMBERS = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0, 0.0, math.inf]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_numbers_break_it_and_what_it_says_can_be_applied(data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, 24))
+    names = ["miou", "train/cross_entropy", "val/cross_entropy", "train/dice", "val/dice", "teacher_miou", "lr/decoder"]
+    rows = [
+        {"epoch": epoch, "step": 400 * epoch, "thawed_blocks": data.draw(st.integers(0, 5))}
+        | {name: data.draw(NUMBERS) for name in names}
+        for epoch in range(count)
+    ]
+    facts = RunFacts(
+        images=data.draw(st.sampled_from([10, 5000])),
+        epochs=data.draw(st.sampled_from([1, 24, 200])),
+        blocks=data.draw(st.sampled_from([0, 4, 7])),
+        progressive=data.draw(st.booleans()),
+        start=data.draw(st.sampled_from([0, 10, 30])),
+        most=data.draw(st.sampled_from([None, 0, 2])),
+        guard=data.draw(st.booleans()),
+        temperature=data.draw(st.sampled_from([None, 1.0, 4.0])),
+        teacher_epochs=data.draw(st.sampled_from([None, 5])),
+    )
+    check(advise(rows, facts))
+
+
+def check(given_advice: list[Advice]) -> None:
+    """At most four, no setting twice, nothing excluded, no NaN, one line each, and all of it holds as settings."""
+    assert len(given_advice) <= MOST
+    settings = list(itertools.chain.from_iterable(advice.settings for advice in given_advice))
+    paths = [setting.split("=")[0] for setting in settings]
+    assert len(set(paths)) == len(paths)
+    against = {rule.kind: rule.against for rule in RULES}
+    for advice in given_advice:
+        assert not {other.kind for other in given_advice} & set(against[advice.kind])
+        assert "\n" not in advice.line()
+        assert "nan" not in advice.figure
+        json.dumps(advice.to_json(), allow_nan=False)
+    applied = ExperimentConfig(**merge({"name": "again"}, read_overrides(settings)))
+    for setting in settings:
+        section, field = setting.split("=")[0].split(".")
+        assert field in getattr(applied, section).model_fields_set
