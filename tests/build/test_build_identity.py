@@ -16,6 +16,8 @@ from snowmelt.data import Splits, SubsetSource
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
+    if path == "reactions.memory_limit":  # which is refused without a use for it
+        return {"reactions": {"memory": "split", "memory_limit": value}}
     for key in reversed(path.split(".")):
         value = {key: value}
     return value
@@ -38,6 +40,8 @@ FREE = [
     ("training.log_every", 7),
     ("training.max_skipped", 7),
     ("training.compile", True),
+    ("reactions.memory", "split"),
+    ("reactions.memory_limit", 1000),
 ]
 DECISIVE = [
     ("seed", 1),
@@ -66,7 +70,6 @@ OF_THE_STUDENT = [
     ("training.average", 0.9),
     ("reactions.thaw_guard", True),
     ("reactions.block_warmup", 1.0),
-    ("reactions.memory", "split"),
     ("training.epochs", 9),
 ]
 OF_THE_TEACHER = [
@@ -204,7 +207,7 @@ def test_a_teacher_follows_the_schedules_of_its_task(config: ExperimentConfig, s
 def test_settings_that_came_later_are_at_their_default_in_a_run_of_before(config: ExperimentConfig) -> None:
     """So its checkpoint goes on, and its teacher is found by the name that it had."""
     later, identity = later_defaults(), identity_of(config)
-    assert {"reactions.thaw_guard", "reactions.memory", "training.patience", "training.average"} <= later.keys()
+    assert {"reactions.thaw_guard", "training.patience", "training.average"} <= later.keys()
     assert {key: identity[key] for key in later} == later
     before = without_later_defaults(identity)
     assert before == {key: value for key, value in identity.items() if key not in later}
@@ -212,7 +215,8 @@ def test_settings_that_came_later_are_at_their_default_in_a_run_of_before(config
     assert without_later_defaults(changed) == {**before, "training.average": 0.9}
 
 
-def test_a_teacher_has_no_reactions_of_its_own(config: ExperimentConfig, splits: Splits) -> None:
+def test_a_teacher_has_no_reactions_but_to_memory(config: ExperimentConfig, splits: Splits) -> None:
     reacting = {"training": {"patience": 3, "average": 0.9}, "reactions": {"thaw_guard": True, "memory": "split"}}
     teacher = teacher_experiment(with_values(config, reacting), splits)
+    assert (teacher.reactions.memory, teacher.reactions.memory_limit) == ("split", None)
     assert later_defaults().items() <= identity_of(teacher).items()

@@ -28,6 +28,8 @@ FREE_ON_RESUME = (
     "training.log_every",
     "training.max_skipped",
     "training.compile",
+    "reactions.memory",  # what it decided is in the checkpoint; a run that ran out of memory goes on with it
+    "reactions.memory_limit",
 )
 
 OF_TASK = ("enabled", "weight_schedules")  # settings of distillation that a plain run has a use for
@@ -50,7 +52,7 @@ def identity_of(config: ExperimentConfig) -> dict[str, Any]:
 def later_defaults() -> dict[str, Any]:
     """Defaults of the settings that identities of older runs do not have."""
     defaults = flatten(ExperimentConfig().model_dump(mode="json"))
-    return {key: value for key, value in defaults.items() if key.startswith(LATER)}
+    return {key: value for key, value in defaults.items() if key.startswith(LATER) and key not in FREE_ON_RESUME}
 
 
 def without_later_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
 
     Its rate follows a cosine to its end, which is what brings a network to its plateau. Images without masks can
     teach it nothing. How the student reacts, averages and ends is the student's alone, so students that differ in it
-    share their teacher.
+    share their teacher. The memory of the machine is the same for both, so the guard of memory is, too.
     """
     values = {
         "student": config.teacher.network.model_dump(exclude_unset=True),
@@ -205,6 +205,7 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     }
     training = kept.get("training", {})
     kept["training"] = {key: value for key, value in training.items() if key not in ("patience", "average")}
+    kept["reactions"] = config.reactions.model_dump(include={"memory", "memory_limit"}, exclude_unset=True)
     kept["data"] = {**kept.get("data", {}), "unlabelled": None}
     of_task = {name: each for name, each in config.distillation.weight_schedules.items() if name in TASK_WEIGHTS}
     kept["distillation"] = {"enabled": False, **({"weight_schedules": of_task} if of_task else {})}

@@ -74,6 +74,11 @@ class StepSampler(Sampler[list[Key]]):
         self._epoch = epoch
         self._start_step = start_step
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where the next iteration begins: epoch and step in it."""
+        return self._epoch, self._start_step
+
     def __len__(self) -> int:
         """Steps of the next iteration."""
         return self.steps_per_epoch - self._start_step

@@ -113,6 +113,10 @@ class FeatureTap:
         self._latest.clear()
         return maps
 
+    def forget(self) -> None:
+        """Let go of what was not read: after a pass that broke off, it would hold that pass's memory."""
+        self._latest.clear()
+
     def close(self) -> None:
         """Take the hooks off the network."""
         for hook in self._hooks:

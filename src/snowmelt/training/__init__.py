@@ -13,6 +13,7 @@ from snowmelt.training.run import Teaching, TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
 from snowmelt.training.thaw_guard import GuardState, ThawGuard
+from snowmelt.training.trial import StageCost, try_stages
 
 __all__ = [
     "Announcer",
@@ -29,6 +30,7 @@ __all__ = [
     "Message",
     "Score",
     "Scorer",
+    "StageCost",
     "Teaching",
     "ThawGuard",
     "TrainState",
@@ -38,4 +40,5 @@ __all__ = [
     "mixed_precision_for",
     "resolve_device",
     "resolve_precision",
+    "try_stages",
 ]

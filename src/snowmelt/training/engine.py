@@ -118,7 +118,7 @@ class Engine:
         The parameters stay the same objects, so an optimizer over them keeps its state.
         """
         if before is not None:
-            self._release(before)
+            self.release(before)
         target = network
         if self._compile:
             torch.compiler.reset()
@@ -128,7 +128,8 @@ class Engine:
         return self.fabric.setup_module(target)
 
     @staticmethod
-    def _release(wrapped: nn.Module) -> None:
+    def release(wrapped: nn.Module) -> None:
+        """Give up what was wrapped around a network; the network itself stays as it is."""
         # The old synchroniser takes its gradient hooks with it only when it is really freed.
         wrapped.__dict__.pop("_original_module", None)
         wrapped._modules.clear()
@@ -154,6 +155,14 @@ class Engine:
         total = value.clone()
         torch.distributed.all_reduce(total)  # Fabric's own would put a barrier before it, for which the host waits
         return total
+
+    def largest(self, value: float) -> float:
+        """The largest of all processes' values; the value itself where there is one process."""
+        if self.world_size == 1:
+            return value
+        values = torch.zeros(self.world_size, dtype=torch.float64, device=self.device)
+        values[self.rank] = value
+        return self.sum_over_processes(values).max().item()  # every other entry is zero, so this gathers
 
     def share_buffers(self, network: nn.Module) -> None:
         """Give every process the first one's buffers (norm statistics).

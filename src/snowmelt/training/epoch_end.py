@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from snowmelt.training.events import EpochEnded
+from snowmelt.training.memory_notes import drop_notes
 from snowmelt.training.meter import Meter
 from snowmelt.training.reactions import react
 from snowmelt.training.run import TrainingRun
@@ -70,4 +71,5 @@ def save_last(run: TrainingRun, state: TrainState) -> None:
     if run.engine.rank == 0:
         projections = None if run.features is None else run.features.projections
         run.checkpoints.save_last(state, run.network, run.optimizer, projections, run.average)
+        drop_notes(run.checkpoints.folder)  # the state holds what they asked for
     run.engine.barrier()

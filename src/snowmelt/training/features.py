@@ -61,6 +61,11 @@ class FeatureMatching:
         """The projected maps of the student's last forward pass, when the network ran without what is wrapped."""
         return self.module.project()
 
+    def forget(self) -> None:
+        """Let go of all maps that were not read, after a pass that broke off."""
+        self.module.forget()
+        self._theirs.forget()
+
     def read_teacher(self) -> tuple[Tensor, ...]:
         """The maps of the teacher's last forward pass, each (B, C, h, w)."""
         return self._theirs.read()
@@ -79,6 +84,9 @@ class StudentWithFeatures(nn.Module):
         """(B, 3, H, W) -> logits (B, K, H, W), and a map (B, C, h, w) with the teacher's channels for each layer."""
         logits = self.network(images)
         return logits, self.project()
+
+    def forget(self) -> None:
+        self._tap.forget()
 
     def project(self) -> tuple[Tensor, ...]:
         return tuple(project(map_) for project, map_ in zip(self.projections, self._tap.read(), strict=True))

@@ -11,13 +11,15 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.training.average import WeightAverage
 from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last
 from snowmelt.training.events import RunEnded, StageCompiled
+from snowmelt.training.memory_guard import guard_memory
 from snowmelt.training.meter import Meter
+from snowmelt.training.out_of_memory import CarefulSteps, follow_notes
 from snowmelt.training.reactions import out_of_patience
 from snowmelt.training.run import TrainingRun
 from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
-from snowmelt.training.step import StepOutcome, train_step
+from snowmelt.training.step import StepOutcome
 from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
 from snowmelt.training.telling import (
@@ -52,6 +54,8 @@ def fit(run: TrainingRun) -> TrainState:
         calibrate(run, state)
         if run.average is not None:
             run.average.restart()
+    follow_notes(run, state)
+    guard_memory(run, state)
     reason: Literal["complete", "max_steps", "plateau"] = "complete"
     while state.epoch < run.schedules.epochs:
         if state.step >= run.last_step:
@@ -80,12 +84,13 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: boo
     temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
     tally = Tally(run.engine, state)
     suspects = Suspects(run.engine, run.options.batch_size * run.options.accumulate)
+    steps = CarefulSteps(run)
     run.sampler.set_position(state.epoch, state.step_in_epoch)
     for batch in run.train_batches:
         rates = set_learning_rates(run, state)
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
         began = time.perf_counter()
-        outcome = train_step(run, batch, temperature, weights)
+        outcome = steps.make(state, batch, temperature, weights)
         if run.average is not None:
             run.average.update(state.step)
         if compiles:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 
 import torch
+
+from snowmelt.training.memory import MIB, read_peak
 
 
 class Meter:
@@ -31,18 +31,13 @@ class Meter:
     def read(self) -> dict[str, float]:
         """Seconds of training and of the rest, images per second of training, peak memory in MiB.
 
-        Memory is the device's where it counts its own, else the process's resident peak so far.
+        Memory is the device's where it counts its own, else the process's resident peak so far, in which a trial of
+        stages before the run is left out (see ``memory.py``).
         """
         train = self._trained - self._start
         return {
             "train_seconds": train,
             "score_seconds": time.perf_counter() - self._trained,
             "images_per_second": self._images / train if train > 0 else 0.0,
-            "peak_memory_mib": self._peak_memory(),
+            "peak_memory_mib": read_peak(self._device) / MIB,
         }
-
-    def _peak_memory(self) -> float:
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / 2**20
-        unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from snowmelt.training.block_warmup import BlockWarmup
 from snowmelt.training.fade import DistillationFade
 from snowmelt.training.thaw_guard import ThawGuard
+
+MemoryMode = Literal["off", "refuse", "split", "delay"]
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,5 @@ class LoopOptions:
     warmup: BlockWarmup = field(default_factory=BlockWarmup)
     average: float | None = None  # decay of the average of the weights that is scored; None: the weights themselves
     calibration_batches: int = 0  # batches that give a random, frozen encoder its norm statistics
+    memory: MemoryMode = "off"  # what a stage that needs too much memory, or a step that runs out of it, leads to
+    memory_limit: int | None = None  # bytes that a step may take; None: what is free

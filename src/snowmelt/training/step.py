@@ -22,16 +22,21 @@ class StepOutcome:
 
 
 def train_step(
-    run: TrainingRun, batch: Batch, temperature: float | None, weights: Mapping[str, float] | None = None
+    run: TrainingRun,
+    batch: Batch,
+    temperature: float | None,
+    weights: Mapping[str, float] | None = None,
+    micro_batch: int | None = None,
 ) -> StepOutcome:
     """Learn from this process's share of one effective batch.
 
     Every term is divided by the pixels or images of the whole effective batch that it counts, over all micro-batches
     and processes, so that how the batch is cut does not change the gradient. ``weights`` are the objective's in this
-    step; its own where they name none.
+    step; its own where they name none. ``micro_batch``: images per forward pass, where they are not those of the
+    options.
     """
     assert run.module is not None and run.stepper is not None, "enter_stage comes before the first step"
-    engine, size = run.engine, run.options.batch_size
+    engine, size = run.engine, micro_batch or run.options.batch_size
     batch = batch.to(engine.device, non_blocking=True).coloured()
     counts = count_effective(run, batch)
     sums: dict[str, Tensor] = {}
