@@ -268,7 +268,8 @@ def _share(score: float, matrices: np.ndarray | None) -> float:
 
 def _seconds_to(run: ArmRun, score: float) -> float | None:
     """Seconds of training after which it has ``score`` on validation, or ``None`` if it never has."""
-    return next((time for time, each in zip(run.seconds_curve, run.val_curve, strict=True) if each >= score), None)
+    nearly = score - 1e-12  # a mean of equal scores may lie a rounding above them
+    return next((time for time, each in zip(run.seconds_curve, run.val_curve, strict=True) if each >= nearly), None)
 
 
 def _run_dict(arm: str, run: ArmRun) -> dict[str, Any]:

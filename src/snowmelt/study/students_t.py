@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(96)
-HALVINGS = 80
+HALVINGS = 55
+ROUGH_HALVINGS = 32  # ten digits, more than an interval has
 FAR = 10  # standard deviations
 
 
@@ -62,7 +63,7 @@ def sum_half_width(level: float, parts: list[tuple[float, float]]) -> float:
         return parts[0][0] * t_quantile((1 + level) / 2, parts[0][1])
     (small, freedom), (large, other) = parts
     low, high = 0.0, 2 * sum(error * t_quantile((1 + level) / 2, n) for error, n in parts)
-    for _ in range(HALVINGS):
+    for _ in range(ROUGH_HALVINGS):
         middle = (low + high) / 2
         below = _sum_distribution(middle / small, freedom, large / small, other) < (1 + level) / 2
         low, high = (middle, high) if below else (low, middle)

@@ -101,9 +101,9 @@ class _Saying:
                 f"The teacher is worse than {base}, by {_amount(difference)}: distillation has little to give here."
             )
         else:
+            little = "" if difference.low > 0 else " As far as this shows, distillation has little to give here."
             self.sentences.append(
-                f"It cannot be told that the teacher is better than {base}: {_open(difference)}. "
-                "As far as this shows, distillation has little to give here."
+                f"It cannot be told that the teacher is better than {base}: {_open(difference)}.{little}"
             )
 
     def subject(self) -> None:
@@ -135,11 +135,12 @@ class _Saying:
             level = 1 - 0.05 / others
             difference = comparison.difference(best.name, level=level)
             self.answers["best"] = answer_of(difference)
-            self.sentences.append(
-                f"{chosen}; on {comparison.part} {_plainly(difference, comparison.base)}. Picking the best of several "
-                f"flatters it, so this interval is Bonferroni's: 95 % for {_number(others, 'comparison')} with "
-                f"{comparison.base} together."
-            )
+            self.sentences.append(f"{chosen}; on {comparison.part} {_plainly(difference, comparison.base)}.")
+            if others > 1:
+                self.sentences.append(
+                    "Picking the best of several arms flatters it, so that interval is Bonferroni's: 95 % for "
+                    f"{others} comparisons with {comparison.base} together."
+                )
         highest = max(comparison.arms, key=lambda arm: arm.spread().mean)
         if comparison.part == "test" and highest.name != best.name:
             self.sentences.append(
@@ -190,21 +191,25 @@ def _amount(difference: Difference) -> str:
 def _open(difference: Difference) -> str:
     """Size and interval where the direction is not known."""
     size = f"the difference is {difference.estimate:+.4f} mIoU{_relative(difference)}"
-    if math.isnan(difference.low):
-        return f"{size}, and one image has no interval"
-    interval = f"the {100 * difference.level:.4g} % interval {difference.low:.4f} to {difference.high:.4f}"
     if difference.seeds < 2:
-        return f"{size}, and {interval} is about the images alone, since one seed says nothing about the next"
-    return f"{size}, and {interval} holds 0"
+        return f"{size} ({_interval(difference)}), and one seed says nothing about the next"
+    if math.isnan(difference.low):
+        return f"{size}, and {_interval(difference)}"
+    return f"{size}, and the {_interval(difference)} holds 0"
 
 
 def _plainly(difference: Difference | None, base: str) -> str:
     if difference is None:
         return f"it shares no seed with {base}"
-    return (
-        f"its difference to {base} is {difference.estimate:+.4f} mIoU{_relative(difference)} "
-        f"({100 * difference.level:.4g} % interval {difference.low:.4f} to {difference.high:.4f})"
-    )
+    size = f"its difference to {base} is {difference.estimate:+.4f} mIoU{_relative(difference)}"
+    return f"{size} ({_interval(difference)})"
+
+
+def _interval(difference: Difference) -> str:
+    if math.isnan(difference.low):
+        return "one image has no interval"
+    alone = " of the images alone" if difference.seeds < 2 else ""
+    return f"{100 * difference.level:.4g} % interval{alone} {difference.low:.4f} to {difference.high:.4f}"
 
 
 def _need(difference: Difference) -> str:
