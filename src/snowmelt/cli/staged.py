@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from snowmelt.cli.app import Device, run
+from snowmelt.cli.app import run
+from snowmelt.cli.options import Device
 
 staged = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
