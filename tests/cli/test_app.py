@@ -32,6 +32,10 @@ PROMISED = {
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
         *("--seed", "--set"),
     },
+    "compare": {
+        *("--arms", "--arm", "--seeds", "--budget", "--transfer", "--json", "--run-name", "--set"),
+        *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
+    },
     "plan": {"--epochs", "--data", "--json", "--csv", "--set"},
     "configs": set(),
     "demo": set(),

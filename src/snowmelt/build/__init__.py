@@ -6,6 +6,7 @@ from snowmelt.build.data import (
     labelled_only,
     make_evaluation_batches,
     open_data,
+    open_second_data,
     settle,
     settle_weights,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "make_schedules",
     "make_scorer",
     "open_data",
+    "open_second_data",
     "open_teacher",
     "output_channels",
     "parameter_counts",

@@ -20,6 +20,7 @@ from snowmelt.data import (
     UnlabelledSource,
     build_evaluation_transform,
     evaluation_loader,
+    open_second,
     open_splits,
     overlap,
 )
@@ -59,6 +60,25 @@ def open_data(config: ExperimentConfig) -> Splits:
         return splits
     order = torch.randperm(len(splits.train), generator=torch.Generator().manual_seed(data.seed)).tolist()
     return replace(splits, train=SubsetSource(splits.train, order[: data.limit]))
+
+
+def open_second_data(config: ExperimentConfig, spec: str, classes: tuple[str, ...]) -> tuple[Source, str]:
+    """Images of a second data set to score on, and which part of it they are: ``test``, ``val`` or ``all``.
+
+    Raises:
+        SnowmeltError: data that cannot be opened, or other classes than ``classes``.
+    """
+    data = config.data
+    return open_second(
+        spec,
+        classes,
+        seed=data.seed,
+        val_fraction=data.val_fraction,
+        image_size=data.image_size or SCENES_SIZE,
+        image_folder=data.image_folder,
+        mask_folder=data.mask_folder,
+        index_folder=index_folder(config),
+    )
 
 
 def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, list[str]]:

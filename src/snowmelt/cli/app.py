@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from snowmelt._version import __version__
+from snowmelt.cli.compare import compare
 from snowmelt.cli.options import (
     BatchSize,
     Config,
@@ -166,6 +167,9 @@ def cache(
             overrides=set_ or [],
         )
     )
+
+
+app.command()(compare)
 
 
 @app.command()

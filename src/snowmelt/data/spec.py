@@ -138,6 +138,41 @@ def open_splits(
     return Splits(train, validation, test, note)
 
 
+def open_second(
+    spec: str,
+    classes: tuple[str, ...],
+    *,
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    image_size: int = 128,
+    image_folder: str = "images",
+    mask_folder: str = "masks",
+    index_folder: Path | None = None,
+) -> tuple[Source, str]:
+    """A second data set to score on: all of its test part, else its validation part, else everything, and which it is.
+
+    Args:
+        classes: that it must have, in this order. They also name the ids of a folder that names none itself.
+        seed, val_fraction, image_size, image_folder, mask_folder, index_folder: as for :func:`open_splits`.
+
+    Raises ``SnowmeltError`` for a SPEC, a folder or a file that is wrong, and for classes that differ.
+    """
+    opener = _Opener(seed, image_size, image_folder, mask_folder, None, val_fraction, index_folder)
+    found = opener.open(parse_spec(spec), default_classes=classes)
+    part = next(name for name in ("test", "val", "train") if name in found)
+    source = found[part]
+    if source.classes != classes:
+        lacking = [name for name in classes if name not in source.classes]
+        extra = [name for name in source.classes if name not in classes]
+        what = [f"it lacks {', '.join(lacking)}"] if lacking else []
+        what += [f"it also has {', '.join(extra)}"] if extra else []
+        raise SnowmeltError(
+            f"data {spec!r}: its classes are not those that the networks know: "
+            f"{'; '.join(what) or 'they stand in another order'}; give a data set with {', '.join(classes)}"
+        )
+    return source, "all" if part == "train" else part
+
+
 def split_by_name(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:
     """(rest, chosen): the ``fraction`` of items whose hash of (seed, name) comes first, at least one on each side."""
     count = len(source)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snowmelt.jobs.caching import cache_teacher
+    from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
     from snowmelt.jobs.demo import run_demo
     from snowmelt.jobs.planning import plan_experiment
     from snowmelt.jobs.request import describe_configs, prepare
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from snowmelt.training import mixed_precision_for
 
 __all__ = [
+    "CompareRequest",
     "cache_teacher",
+    "compare_experiment",
     "describe_configs",
     "mixed_precision_for",
     "plan_experiment",
     "prepare",
+    "read_names",
+    "read_seeds",
     "run_demo",
     "score_run",
     "teach_experiment",
@@ -28,11 +33,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompareRequest": "snowmelt.jobs.comparing",
     "cache_teacher": "snowmelt.jobs.caching",
+    "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",
     "mixed_precision_for": "snowmelt.training",
     "plan_experiment": "snowmelt.jobs.planning",
     "prepare": "snowmelt.jobs.request",
+    "read_names": "snowmelt.jobs.comparing",
+    "read_seeds": "snowmelt.jobs.comparing",
     "run_demo": "snowmelt.jobs.demo",
     "score_run": "snowmelt.jobs.scoring",
     "teach_experiment": "snowmelt.jobs.teaching",

@@ -89,6 +89,8 @@ def run_training(
             write_record(folder, record)
     finally:
         announcer.close()
+        if run.features is not None:
+            run.features.close()
     session.engine.barrier()
     session.say(f"Everything about this run lies in {root}")
     return record

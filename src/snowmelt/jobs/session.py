@@ -72,6 +72,15 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
     return session
 
 
+def share_session(session: Session, config: ExperimentConfig) -> Session:
+    """The session of another experiment, settled, on the device and the very data of ``session``."""
+    settled, _ = settle(config, len(labelled_only(session.splits).train))
+    settled, warnings = settle_weights(settled)
+    engine = session.engine
+    resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
+    return replace(session, config=with_values(settled, resolved), warnings=tuple(warnings))
+
+
 def describe_data(session: Session) -> str:
     """What is trained on; embedded scenes are announced so that nobody takes them for their own data."""
     splits = session.splits

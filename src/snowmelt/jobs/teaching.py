@@ -60,7 +60,9 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
     if not config.distills:
         return None
     check_losses(session)  # before a teacher is trained
-    source = f"weights:{train_teacher(session, keep)}" if config.teacher.source == "auto" else config.teacher.source
+    source = teacher_source(session)
+    if config.teacher.source == "auto":
+        train_teacher(session, keep)
     opened = open_teacher(config, source, session.splits, session.engine, session.say)
     session.say(f"teacher: {opened.describe()}")
     root = run_folder_of(source)
@@ -69,6 +71,15 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
         return FoundTeacher(opened, None)
     comparable = (record.get("data"), record.get("image_size")) == (session.data_digest, config.data.image_size)
     return FoundTeacher(opened, record.get("best_miou") if comparable else None, tuple(notices_of(root, record)))
+
+
+def teacher_source(session: Session) -> str:
+    """The teacher of a session as ``kind:target`` or a path, whether or not one that is ``auto`` is trained yet."""
+    config = session.config
+    if config.teacher.source != "auto":
+        return config.teacher.source
+    experiment = teacher_experiment(config, session.splits)
+    return f"weights:{RunFolder(experiment.output / experiment.name).checkpoints / 'best.safetensors'}"
 
 
 def check_losses(session: Session) -> None:

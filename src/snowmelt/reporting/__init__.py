@@ -1,6 +1,9 @@
 """Reporting: the run folder, and listeners that write what training tells."""
 
 from snowmelt.reporting.cache_table import effects_table
+from snowmelt.reporting.comparison_plot import draw_comparison
+from snowmelt.reporting.comparison_table import budget_table, comparison_tables
+from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
@@ -19,6 +22,9 @@ __all__ = [
     "RunSummary",
     "TensorBoardLog",
     "TextLog",
+    "budget_table",
+    "comparison_tables",
+    "draw_comparison",
     "draw_plots",
     "effects_table",
     "make_panels",
@@ -26,6 +32,7 @@ __all__ = [
     "plan_table",
     "read_metrics",
     "read_text_log",
+    "replace_file",
     "save_predictions",
     "weights_table",
 ]

@@ -2,11 +2,12 @@
 
 from snowmelt.training.average import WeightAverage
 from snowmelt.training.block_warmup import BlockWarmup
-from snowmelt.training.checkpoints import Checkpoints
+from snowmelt.training.checkpoints import Checkpoints, replacing
 from snowmelt.training.engine import Engine, mixed_precision_for, resolve_device, resolve_precision
 from snowmelt.training.events import Announcer, EpochRecord, Event, Listener, Message
 from snowmelt.training.fade import DistillationFade
 from snowmelt.training.features import FeatureMatching
+from snowmelt.training.image_scores import Answer, answer_of, score_images
 from snowmelt.training.loop import fit
 from snowmelt.training.options import LoopOptions
 from snowmelt.training.run import Teaching, TrainingRun
@@ -17,6 +18,7 @@ from snowmelt.training.trial import StageCost, try_stages
 
 __all__ = [
     "Announcer",
+    "Answer",
     "BlockWarmup",
     "Checkpoints",
     "DistillationFade",
@@ -36,9 +38,12 @@ __all__ = [
     "TrainState",
     "TrainingRun",
     "WeightAverage",
+    "answer_of",
     "fit",
     "mixed_precision_for",
+    "replacing",
     "resolve_device",
     "resolve_precision",
+    "score_images",
     "try_stages",
 ]

@@ -37,7 +37,7 @@ class FeatureMatching:
         teacher_layers: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
-        ours = FeatureTap(student, layers)
+        self._ours = ours = FeatureTap(student, layers)
         self._theirs = FeatureTap(teacher, layers if teacher_layers is None else teacher_layers)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -65,6 +65,11 @@ class FeatureMatching:
         """Let go of all maps that were not read, after a pass that broke off."""
         self.module.forget()
         self._theirs.forget()
+
+    def close(self) -> None:
+        """Let go of student and teacher: a teacher that goes on to the next run would keep the maps of this one."""
+        self._ours.close()
+        self._theirs.close()
 
     def read_teacher(self) -> tuple[Tensor, ...]:
         """The maps of the teacher's last forward pass, each (B, C, h, w)."""

@@ -1,0 +1,102 @@
+"""Every run of a comparison: refused before anything trains, trained or gone on with, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.comparing.layout import CompareFolder, held, run_name
+from snowmelt.jobs.comparing.preparing import ReadyArm
+from snowmelt.jobs.comparing.scaling import with_epochs
+from snowmelt.jobs.comparing.scores import ScoredPart, score_student
+from snowmelt.jobs.comparing.teachers import Taught
+from snowmelt.jobs.records import is_finished, read_record
+from snowmelt.jobs.running import check_same_settings, run_training
+
+
+@dataclass
+class Failures:
+    """Runs that did not come to their end, with the reason; the others go on without them."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, arm: str, seed: int, error: SnowmeltError) -> str:
+        """Keep it, and a line to say."""
+        self.reasons[run_name(arm, seed)] = str(error)
+        return f"{run_name(arm, seed)} failed, the others go on: {error}"
+
+
+def refuse_other_settings(arms: Iterable[ReadyArm], folder: CompareFolder, epochs: dict[str, int]) -> None:
+    """Look at all runs of these arms that are there, those of other seeds too, before anything is trained.
+
+    Args:
+        epochs: by arm, where they are decided apart from its settings.
+
+    Raises:
+        SnowmeltError: names each setting in which one differs.
+    """
+    for ready in arms:
+        given = ready.with_config(with_epochs(ready.config, epochs.get(ready.name, ready.config.training.epochs)))
+        for seed in folder.seeds_of(ready.name):
+            before = folder.run(ready.name, seed)
+            config = given.of_seed(folder, seed)
+            if ready.config.teacher.mode == "auto" and before.config_file.exists():
+                mode = before.read_config()["teacher"]["mode"]  # decided from teacher and losses, which are compared
+                config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"mode": mode})})
+            check_same_settings(before.root, config)
+
+
+def train_seed(
+    taught: Taught,
+    seed: int,
+    folder: CompareFolder,
+    parts: Iterable[ScoredPart],
+    failures: Failures,
+) -> None:
+    """All arms with one seed; each is trained to its end and its best weights are scored at once."""
+    for ready in taught.arms:
+        session = ready.session
+        config = ready.of_seed(folder, seed)
+        session.say(f"\n=== {config.name}: {ready.arm.description}\n")
+        try:
+            train_one(ready, seed, folder, taught)
+        except SnowmeltError as error:
+            session.say(failures.add(ready.name, seed, error))
+            continue
+        if is_done(ready, seed, folder):
+            for part in parts:
+                best = folder.run(ready.name, seed).checkpoints / "best.safetensors"
+                score_student(session, config, best, part, folder.scores(ready.name, seed))
+        else:
+            nothing = SnowmeltError("no epoch has a score, so there are no best weights")
+            session.say(failures.add(ready.name, seed, nothing))
+
+
+def train_one(ready: ReadyArm, seed: int, folder: CompareFolder, taught: Taught) -> None:
+    """Begin the run, go on with it, or find it finished.
+
+    Raises:
+        SnowmeltError: it cannot be trained to its end.
+    """
+    session, found = ready.session, taught.found.get(ready.name)
+    with held(session.engine, folder.root / f".{run_name(ready.name, seed)}.lock", waits=False):
+        run_training(
+            session,
+            ready.of_seed(folder, seed),
+            resume=True,
+            teaching=taught.teachings.get(ready.name),
+            notices=() if found is None else (*session.doubts, *found.notices),
+        )
+
+
+def is_done(ready: ReadyArm, seed: int, folder: CompareFolder) -> bool:
+    """Whether a run has come to its end, with weights that have a score."""
+    run = folder.run(ready.name, seed)
+    record = read_record(run.root)
+    return (
+        is_finished(record, ready.config.training.max_steps)
+        and record is not None
+        and record.get("best_miou") is not None
+        and (run.checkpoints / "best.safetensors").exists()
+    )
