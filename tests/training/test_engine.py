@@ -55,3 +55,22 @@ def test_bf16_computes_in_bf16_and_hands_out_float32() -> None:
     assert engine.wrap(network)(torch.ones(1, 3)).dtype == torch.float32
     assert seen == [torch.bfloat16]
     assert engine.sum_over_processes(torch.ones(2)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "world", "refused"), [("2", None, True), ("1", None, False), (None, None, False), ("2", "1", False)]
+)
+def test_slurm_tasks_that_know_nothing_of_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tasks: str | None, world: str | None, refused: bool
+) -> None:
+    for name, value in (("SLURM_NTASKS", tasks), ("WORLD_SIZE", world)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    if not refused:
+        module.refuse_lone_tasks()
+        return
+    with pytest.raises(SnowmeltError, match="SLURM started 2 tasks") as error:
+        Engine("cpu", "32")
+    assert "srun --ntasks-per-node=1 torchrun --nnodes" in str(error.value)
+    assert "\n" not in str(error.value)

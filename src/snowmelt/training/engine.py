@@ -64,6 +64,21 @@ def _has_bf16_instructions() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def refuse_lone_tasks() -> None:
+    """SLURM started several tasks, but nobody told this process of the others: each would train the whole run alone.
+
+    Raises:
+        SnowmeltError: with the launch line that starts one torchrun a machine instead.
+    """
+    tasks = os.environ.get("SLURM_NTASKS", "")
+    if tasks.isdigit() and int(tasks) > 1 and "WORLD_SIZE" not in os.environ:
+        raise SnowmeltError(
+            f"SLURM started {tasks} tasks, which know nothing of each other; start one a machine, with `srun "
+            '--ntasks-per-node=1 torchrun --nnodes "$SLURM_NNODES" --nproc-per-node GPUS ...` (docs/scale.md has the '
+            "whole line), or set WORLD_SIZE=1 if a single process is meant"
+        )
+
+
 class Engine:
     """Runs a network on a device, in a precision, in one process or in those that ``torchrun`` started.
 
@@ -73,6 +88,7 @@ class Engine:
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto", compile: bool | str = False) -> None:
+        refuse_lone_tasks()
         self.device_name = resolve_device(device)
         self.precision = resolve_precision(precision, self.device_name)
         self._compile = compile
