@@ -10,7 +10,7 @@ import pytest
 from tiny_experiments import tiny, write_data_folder
 
 from snowmelt.build import data_digest, digest_of, identity_of, open_data, teacher_experiment
-from snowmelt.build.identity import FREE_ON_RESUME, flatten, later_defaults, without_later_defaults
+from snowmelt.build.identity import FREE_ON_RESUME, ONCE_COMPARED, flatten, later_defaults, without_later_defaults
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits, SubsetSource
 
@@ -37,6 +37,7 @@ FREE = [
     ("training.max_steps", 5),
     ("training.device", "auto"),
     ("training.threads", 2),
+    ("training.checkpoint_every", 7),
     ("training.log_every", 7),
     ("training.max_skipped", 7),
     ("training.compile", True),
@@ -210,9 +211,14 @@ def test_settings_that_came_later_are_at_their_default_in_a_run_of_before(config
     assert {"reactions.thaw_guard", "training.patience", "training.average"} <= later.keys()
     assert {key: identity[key] for key in later} == later
     before = without_later_defaults(identity)
-    assert before == {key: value for key, value in identity.items() if key not in later}
+    assert before == {**ONCE_COMPARED, **{key: value for key, value in identity.items() if key not in later}}
     changed = identity_of(with_values(config, {"training": {"average": 0.9}}))
     assert without_later_defaults(changed) == {**before, "training.average": 0.9}
+
+
+def test_a_teacher_of_before_is_found_by_the_name_that_it_had(tmp_path: Path) -> None:
+    config = tiny(tmp_path, "demo")  # its data are generated, so the name is the same everywhere
+    assert teacher_name(config, open_data(config)) == "tu-mobilenetv3_small_050-4752dfc1"
 
 
 def test_a_teacher_has_no_reactions_but_to_memory(config: ExperimentConfig, splits: Splits) -> None:

@@ -25,6 +25,7 @@ FREE_ON_RESUME = (
     "training.max_steps",
     "training.device",
     "training.threads",
+    "training.checkpoint_every",
     "training.log_every",
     "training.max_skipped",
     "training.compile",
@@ -37,6 +38,8 @@ OF_TASK = ("enabled", "weight_schedules")  # settings of distillation that a pla
 # Settings that came after the first run folders. One that is not there is taken for its default, and at its default it
 # does not tell a teacher from those of before.
 LATER = ("reactions.", "training.patience", "training.average")
+# Settings that an older version compared, at their default: they are still in the names of the teachers it trained.
+ONCE_COMPARED = {"training.checkpoint_every": None}
 
 
 def identity_of(config: ExperimentConfig) -> dict[str, Any]:
@@ -58,7 +61,8 @@ def later_defaults() -> dict[str, Any]:
 def without_later_defaults(identity: Mapping[str, Any]) -> dict[str, Any]:
     """``identity`` as an older version would have given it, as far as the same run was possible with it."""
     defaults = later_defaults()
-    return {key: value for key, value in identity.items() if key not in defaults or value != defaults[key]}
+    known = {key: value for key, value in identity.items() if key not in defaults or value != defaults[key]}
+    return {**ONCE_COMPARED, **known}
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
