@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from tiny_runs import SMALL, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import load_weights
-from snowmelt.training import TrainState, fit
+from snowmelt.training import TrainingRun, TrainState, fit
 
 
 def trained(folder: Path, **changes: Any) -> TrainState:
@@ -133,3 +134,32 @@ def test_another_teacher_is_refused(folder: Path) -> None:
     run.checkpoints.identity["digest of the teacher"] = "another"
     with pytest.raises(SnowmeltError, match=r"digest of the teacher was .* and is 'another'"):
         fit(run)
+
+
+def half_run(folder: Path, **training: Any) -> TrainingRun:
+    """A run with the loss scaler of fp16, which works on a CPU too; the first steps overflow at its scale."""
+    run = start_run(folder, training={"epochs": 4, "max_skipped": 99, **training})
+    run.engine.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", 2.0**30))
+    return run
+
+
+def test_the_loss_scale_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole, first = half_run(tmp_path / "whole"), half_run(tmp_path / "cut", max_steps=3)
+    fit(first)
+    resumed = half_run(tmp_path / "cut")
+    fit(resumed)
+    fit(whole)
+    assert whole.engine.scaler is not None and resumed.engine.scaler is not None
+    assert resumed.engine.scaler.state_dict() == whole.engine.scaler.state_dict()
+    assert resumed.engine.scaler.get_scale() < 2.0**28  # it fell in both parts
+    assert same_tensors(resumed.network.state_dict(), whole.network.state_dict())
+
+
+def test_a_checkpoint_of_before_has_no_loss_scale(tmp_path: Path) -> None:
+    fit(half_run(tmp_path, max_steps=1))
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert content.pop("scaler")["scale"] == 2.0**29
+    torch.save(content, tmp_path / "last.ckpt")
+    run = half_run(tmp_path, max_steps=1)
+    assert fit(run).step == 1
+    assert run.engine.scaler is not None and run.engine.scaler.get_scale() == 2.0**30  # a fresh one

@@ -65,11 +65,12 @@ class Checkpoints:
         optimizer: Optimizer,
         projections: nn.Module | None = None,
         average: WeightAverage | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         """Everything needed to go on, and the weights that are scored alone as ``last.safetensors``.
 
         ``projections`` of feature matching learn with the network but are no part of it. With an ``average`` of the
-        weights that is what is scored; a run goes on from the network's own.
+        weights that is what is scored; a run goes on from the network's own. ``scaler``: of the loss, with fp16.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {
@@ -80,6 +81,7 @@ class Checkpoints:
             "optimizer": optimizer.state_dict(),
             "projections": None if projections is None else projections.state_dict(),
             "average": None if average is None else average.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
         }
         with nullcontext() if average is None else average.in_place():
             save_weights(self.folder / "last.safetensors", network, self._describe(state))
@@ -103,6 +105,7 @@ class Checkpoints:
         optimizer: Optimizer,
         projections: nn.Module | None = None,
         average: WeightAverage | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> TrainState | None:
         """Put all parts where the last checkpoint left them, and return its state; ``None`` when there is none.
 
@@ -129,6 +132,8 @@ class Checkpoints:
             projections.load_state_dict(content["projections"])
         if average is not None:
             average.load_state_dict(content["average"])
+        if scaler is not None and content.get("scaler"):  # older checkpoints have none: its scale settles in anew
+            scaler.load_state_dict(content["scaler"])
         optimizer.load_state_dict(content["optimizer"])
         return TrainState.from_dict(content["state"])
 

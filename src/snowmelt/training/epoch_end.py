@@ -70,6 +70,7 @@ def save_last(run: TrainingRun, state: TrainState) -> None:
     """The checkpoint to go on from; one process writes, the others wait for it."""
     if run.engine.rank == 0:
         projections = None if run.features is None else run.features.projections
-        run.checkpoints.save_last(state, run.network, run.optimizer, projections, run.average)
+        parts = (run.network, run.optimizer, projections, run.average, run.engine.scaler)
+        run.checkpoints.save_last(state, *parts)
         drop_notes(run.checkpoints.folder)  # the state holds what they asked for
     run.engine.barrier()

@@ -43,7 +43,8 @@ def fit(run: TrainingRun) -> TrainState:
     if run.options.average is not None:
         run.average = WeightAverage(run.learner, run.options.average)
     projections = None if run.features is None else run.features.projections
-    state = run.checkpoints.load_last(run.network, run.optimizer, projections, run.average) or TrainState()
+    parts = (run.network, run.optimizer, projections, run.average, run.engine.scaler)
+    state = run.checkpoints.load_last(*parts) or TrainState()
     if run.engine.rank == 0 and state.step > 0:
         run.checkpoints.take_back_best()
     run.engine.barrier()
