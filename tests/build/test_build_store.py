@@ -80,7 +80,8 @@ def test_auto_takes_at_most_half_of_the_room(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(store_building, room, lambda *_: 2 * 163_839)
     assert not is_stored(prepared(folder(tmp_path), said))
     what = "what is free on the disk" if room == "free_disk" else "memory"
-    assert len(said) == 1 and said[0].startswith("image store: none, its 0.0 GB would be more than half of " + what)
+    assert len(said) == 1 and said[0].startswith("image store: none, its 163.8 kB would be more than half of " + what)
+    assert "(327.7 kB)" in said[0]
     monkeypatch.setattr(store_building, room, lambda *_: 2 * 163_840)
     assert is_stored(prepared(folder(tmp_path), said))
 

@@ -25,6 +25,7 @@ from snowmelt.data import (
     keys_of,
     memory_size,
 )
+from snowmelt.data.stored_files import readable_size
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine
 
@@ -131,5 +132,5 @@ def _no_room(parts: Sequence[_Part], root: Path) -> str | None:
         (total, memory_size(), "memory"),
     ):
         if needed > SHARE * room:
-            return f"its {needed / 1e9:.1f} GB would be more than half of {what} ({room / 1e9:.1f} GB)"
+            return f"its {readable_size(needed)} would be more than half of {what} ({readable_size(room)})"
     return None

@@ -64,3 +64,11 @@ def checksum_of(file: BinaryIO) -> int:
     while block := file.read(_BLOCK):
         checksum = zlib.crc32(block, checksum)
     return checksum
+
+
+def readable_size(count: float) -> str:
+    """Bytes in the largest unit of which there is one: ``1.5 GB``, ``20.0 MB``, ``0.3 kB``."""
+    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6)):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count / 1000:.1f} kB"

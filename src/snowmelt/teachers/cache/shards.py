@@ -7,6 +7,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,12 @@ def write_shard(folder: Path, owner: str, digests: Sequence[str], rows: Sequence
     }
     path = folder / f"{uuid.uuid4().hex}.npy"
     write_whole(path, head, body)
-    write_whole(path.with_suffix(".json"), json.dumps(about).encode())
+    try:
+        write_whole(path.with_suffix(".json"), json.dumps(about).encode())
+    except SnowmeltError:
+        with suppress(OSError):
+            path.unlink()  # nobody will ever find what no description names
+        raise
     return Shard(Rows(path, len(data), data.shape[1], len(head)), tuple(digests))
 
 

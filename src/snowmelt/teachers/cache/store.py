@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from snowmelt.data.stored_files import readable_size
 from snowmelt.errors import SnowmeltError
 from snowmelt.teachers.cache.choice import Effect
 from snowmelt.teachers.cache.encoding import Encoding
@@ -70,11 +71,9 @@ class TeacherCache:
                 self._put_aside(about.with_suffix(".npy"), shard)
             else:
                 self._add(shard)
-        for path in sorted(self.folder.glob("*.npy")):
-            # Another process may be between its two renames: what is young is left alone.
-            if not path.with_suffix(".json").exists() and _age(path) > _ABANDONED:
-                self._put_aside(path, "it has no description")
-        for path in self.folder.glob("*.part"):
+        # Killed between two files, or in one. What is young may be another process's, between its two renames.
+        nameless = [path for path in self.folder.glob("*.npy") if not path.with_suffix(".json").exists()]
+        for path in (*self.folder.glob("*.part"), *nameless):
             if _age(path) > _ABANDONED:
                 with suppress(OSError):
                     path.unlink()
@@ -112,8 +111,8 @@ class TeacherCache:
         free = shutil.disk_usage(_existing(self.folder)).free
         if needed + spare > free:
             raise SnowmeltError(
-                f"{self.folder}: answers for {count} pictures need {_readable(needed + spare)}, but {_readable(free)} "
-                "are free; set teacher.cache_folder to a larger disk, teacher.cache_stride to a larger stride, or "
+                f"{self.folder}: answers for {count} pictures need {readable_size(needed + spare)}, but "
+                f"{readable_size(free)} are free; set teacher.cache_folder to a larger disk, teacher.cache_stride to a larger stride, or "
                 "teacher.mode=live"
             )
 
@@ -238,10 +237,3 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _readable(count: int) -> str:
-    for unit, power in (("GB", 9), ("MB", 6)):
-        if count >= 10**power:
-            return f"{count / 10**power:.1f} {unit}"
-    return f"{count / 1000:.1f} kB"
