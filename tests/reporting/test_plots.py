@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,6 +59,39 @@ def test_curves(fake_run: Callable, teacher: bool) -> None:
     assert labels[:2] == ["train total", "val total"]
     assert [text.get_text() for text in losses.texts] == ["thaw 1", "thaw 2", "thaw 3", "thaw 4"]
     assert [text.get_text() for text in scores.get_legend().get_texts()] == ["student", "teacher"][: 1 + teacher]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "said"),
+    [
+        (10, 4, ["thaw 2", "thaw 3"]),
+        (10, 1, ["thaw 2", "thaw 3", "thaw 4"]),
+        (24, 1, ["thaw", "2", "3", "4"]),
+        (200, 1, ["thaw", "2", "7", "12"]),
+    ],
+)
+def test_labels_of_thaws_do_not_touch(epochs: int, every: int, said: list[str]) -> None:
+    rows: list[Row] = [
+        {"epoch": epoch, "thawed_blocks": min(1 + epoch // every, 12), "train/total": 1.0, "miou": 0.5}
+        for epoch in range(epochs)
+    ]
+    figure = curves_figure(rows)
+    figure.canvas.draw()
+    texts = sorted(figure.axes[0].texts, key=lambda text: text.get_window_extent().x0)
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(one.x1 + 1 < other.x0 for one, other in pairwise(boxes))
+    assert [text.get_text() for text in texts][: len(said)] == said
+
+
+def test_losses_that_are_equal_are_one_line_with_both_names(fake_run: Callable) -> None:
+    rows = rows_of(fake_run(), 6)
+    for row in rows:
+        row |= {f"{part}/{name}": 0.1 * row["epoch"] + (part == "val") for part in ("train", "val") for name in "ab"}
+        row |= {"train/c": row["train/a"], "val/c": row["val/a"] + 0.001, "train/d": row["train/a"]}
+    losses, _ = curves_figure(rows).axes
+    labels = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert {"train a = b", "val a = b", "train c", "val c", "train d"} <= set(labels)
+    assert len(labels) == len(losses.lines) - 4  # those of four thaws
 
 
 @pytest.mark.parametrize(("epochs", "classes"), [(1, 1), (2, 2), (50, 7)])

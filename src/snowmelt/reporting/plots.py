@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+WORD_ROOM, FIGURE_ROOM = 0.09, 0.024  # what a label above a plot takes of its width
 LINES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 
 
@@ -72,22 +73,20 @@ def curves_figure(rows: Sequence[Row]) -> Figure:
     """Losses by term, training solid and validation dashed, above mIoU with the teacher's; thaws are marked."""
     figure, (losses, scores) = _figure(2, "Losses and mIoU")
     epochs, marker = column(rows, "epoch"), _marker(len(rows))
-    terms = list(dict.fromkeys(name.split("/", 1)[1] for name in rows[0] if name.startswith(("train/", "val/"))))
-    for index, term in enumerate(terms):
-        color, width = LINES[index % len(LINES)], 2.2 if term == "total" else 1.3
+    for index, terms in enumerate(_curves_that_differ(rows)):
+        color, width = LINES[index % len(LINES)], 2.2 if "total" in terms else 1.3
         for part, style, fill in (("train", "-", color), ("val", "--", "white")):
-            if f"{part}/{term}" in rows[0]:
-                values = column(rows, f"{part}/{term}")
+            if f"{part}/{terms[0]}" in rows[0]:
                 losses.plot(
                     epochs,
-                    values,
+                    column(rows, f"{part}/{terms[0]}"),
                     style,
                     color=color,
                     linewidth=width,
                     marker="o",
                     markersize=marker,
                     markerfacecolor=fill,
-                    label=f"{part} {term}",
+                    label=f"{part} {' = '.join(terms)}",
                 )
     losses.set_ylabel("loss (train solid, val dashed)")
     losses.set_ylim(bottom=min(0.0, losses.get_ylim()[0]))
@@ -154,20 +153,49 @@ def _integers(axis: object) -> None:
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))  # type: ignore[attr-defined]
 
 
+def _curves_that_differ(rows: Sequence[Row]) -> list[list[str]]:
+    """Loss terms in their order, together where they are the same numbers: one line would hide the other."""
+    groups: list[list[str]] = []
+    for term in dict.fromkeys(name.split("/", 1)[1] for name in rows[0] if name.startswith(("train/", "val/"))):
+        for group in groups:
+            pairs = [(column(rows, f"{part}/{term}"), column(rows, f"{part}/{group[0]}")) for part in ("train", "val")]
+            if all(np.allclose(one, other, rtol=1e-6, atol=0.0, equal_nan=True) for one, other in pairs):
+                group.append(term)
+                break
+        else:
+            groups.append([term])
+    return groups
+
+
 def _mark_thaws(axes: Axes, rows: Sequence[Row], labels: bool = False) -> None:
     epochs, thawed = column(rows, "epoch"), column(rows, "thawed_blocks")
-    for index in np.flatnonzero(np.diff(thawed) > 0) + 1:
+    thaws = np.flatnonzero(np.diff(thawed) > 0) + 1
+    for index in thaws:
         axes.axvline(epochs[index], color=GREY, linestyle=":", linewidth=1, zorder=1)
-        if labels:
-            axes.annotate(
-                f"thaw {thawed[index]:.0f}",
-                (epochs[index], 1.0),
-                xycoords=("data", "axes fraction"),
-                ha="center",
-                va="bottom",
-                fontsize=8,
-                color=GREY,
-            )
+    if not labels or not len(thaws):
+        return
+    # Where "thaw 1", "thaw 2" would touch, the word is said once; where figures would, some are left out.
+    room = np.diff(epochs[thaws]).min(initial=np.inf) / max(np.ptp(epochs), 1)
+    crowded = room < WORD_ROOM
+    if crowded:
+        _label(axes, epochs[thaws[0]], "thaw", "right", (-6, 1))
+    for index in thaws[:: max(1, int(np.ceil(FIGURE_ROOM / room)))]:
+        _label(axes, epochs[index], f"{'' if crowded else 'thaw '}{thawed[index]:.0f}", "center", (0, 1))
+
+
+def _label(axes: Axes, epoch: float, text: str, side: Literal["center", "right"], offset: tuple[int, int]) -> None:
+    """Above the axes; ``offset`` in points."""
+    axes.annotate(
+        text,
+        (epoch, 1.0),
+        offset,
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        va="bottom",
+        fontsize=8,
+        color=GREY,
+    )
 
 
 def _legend(axes: Axes) -> None:

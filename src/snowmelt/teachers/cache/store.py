@@ -112,8 +112,8 @@ class TeacherCache:
         if needed + spare > free:
             raise SnowmeltError(
                 f"{self.folder}: answers for {count} pictures need {readable_size(needed + spare)}, but "
-                f"{readable_size(free)} are free; set teacher.cache_folder to a larger disk, teacher.cache_stride to a larger stride, or "
-                "teacher.mode=live"
+                f"{readable_size(free)} are free; set teacher.cache_folder to a larger disk, teacher.cache_stride to a "
+                "larger stride, or teacher.mode=live"
             )
 
     def _add(self, shard: Shard) -> None:
