@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import multiprocessing
 import os
 import pickle
 import resource
 import shutil
-import time
 from collections import namedtuple
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ import torch
 from cached_pictures import DIGEST, exact
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.teachers.cache import Effect, Encoding, TeacherCache, find_effects, open_cache, shards, view
+from snowmelt.teachers.cache import Effect, Encoding, TeacherCache, find_effects, open_cache, view
 
 ENCODING = Encoding("uint8", 1, None, 1, 4)
 EFFECT = Effect(ENCODING, ENCODING.row_bytes, 0.5, 0.25, 0.125)
@@ -198,41 +195,6 @@ def test_sizes_are_compared_even_where_checksums_are_not(cache: TeacherCache, tm
     flip(shard_of(cache, 1), -1)
     os.truncate(shard_of(cache, 3), 10)
     assert reopened(tmp_path, verify=False).missing(digests(1, 3)) == digests(3)
-
-
-def test_only_old_leftovers_are_tidied_up(cache: TeacherCache, tmp_path: Path) -> None:
-    """A data file without its description may be another process's, between two renames."""
-    orphan, part = shard_of(cache, 1), cache.folder / "x.npy.part"
-    orphan.with_suffix(".json").unlink()
-    part.write_bytes(b"half")
-    lines: list[str] = []
-    assert reopened(tmp_path, lines).missing(digests(1)) == digests(1)
-    assert orphan.exists() and part.exists() and lines == []
-    for path in (orphan, part):
-        os.utime(path, (time.time() - 4000, time.time() - 4000))
-    reopened(tmp_path, lines)
-    assert not orphan.exists() and not part.exists() and lines == []
-    assert shard_of(cache, 3).exists()
-
-
-def test_no_data_stays_that_no_description_names(
-    cache: TeacherCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk may fill up between the one file and the other."""
-    before, write = sorted(cache.folder.iterdir()), shards.write_flushed
-
-    def full(path: Path, parts: Iterable[Any]) -> None:
-        if path.suffix == ".json":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, parts)
-
-    with monkeypatch.context() as patch, pytest.raises(SnowmeltError, match="No space left"):
-        patch.setattr(shards, "write_flushed", full)
-        add(cache, 77)
-    assert sorted(cache.folder.iterdir()) == before
-    assert cache.missing(digests(77)) == digests(77)
-    add(cache, 77)
-    assert reopened(tmp_path).missing(digests(77)) == []
 
 
 def test_two_writers_see_each_other_after_a_refresh(cache: TeacherCache, tmp_path: Path) -> None:
