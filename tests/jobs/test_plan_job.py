@@ -130,6 +130,27 @@ def test_the_shape_of_the_rate_is_told(tmp_path: Path) -> None:
     assert "Over the run every rate follows 'cosine'." in text
 
 
+def test_what_may_turn_out_otherwise_is_marked_and_explained(tmp_path: Path) -> None:
+    thaw = {"start": 1, "every": 2, "most": 2}
+    config = tiny(tmp_path, "thawed", thaw=thaw, training={"epochs": 8})
+    plain, rows = planned(config), planned(config, "json")
+    assert "*" not in plain and "conditional" not in rows
+    changes: dict[str, Any] = {"thaw_guard": True, "memory": "delay", "block_warmup": 0.5}
+    reacting = with_values(config, {"reactions": changes, "training": {"patience": 2}})
+    text = planned(reacting)
+    assert [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit()] == ["0", "1-2*", "3-7*"]
+    assert text.splitlines()[-3:] == [
+        "* begins later, or never, while validation loss rises and training loss falls (reactions.thaw_guard) and "
+        "where memory does not suffice for it (reactions.memory).",
+        "A block that thaws reaches its rate over 0.5 epochs (reactions.block_warmup).",
+        "The run may end after epoch 5 or a later one, when 2 epochs have brought no better score (training.patience).",
+    ]
+    assert [stage.get("conditional") for stage in json.loads(planned(reacting, "json"))["stages"]] == [None, True, True]
+    assert planned(reacting, "csv") == planned(config, "csv")
+    assert "may end" not in planned(with_values(config, {"training": {"patience": 4}}))
+    assert json.loads(planned(with_values(config, {"reactions": {"block_warmup": 1.0}}), "json")) == json.loads(rows)
+
+
 def test_nothing_is_written(tmp_path: Path) -> None:
     planned(tiny(tmp_path / "runs"))
     assert not list(tmp_path.iterdir())

@@ -36,6 +36,14 @@ def test_total_is_the_weighted_sum_of_named_terms(channels: int) -> None:
     assert torch.allclose(terms["total"], 0.7 * terms["task"] + 0.3 * terms["distill"])
 
 
+def test_the_steady_task_is_the_task_of_constant_weights() -> None:
+    terms = {"cross_entropy": 0.4, "dice": 0.7, "task": 9.0, "kl": 9.0, "total": 9.0}
+    assert Objective(0.3, 2.0, 0.5).steady_task(terms) == pytest.approx(2.0 * 0.4 + 0.5 * 0.7)
+    only = {name: value for name, value in terms.items() if name != "dice"}
+    assert Objective(0.3, 2.0, 0.0).steady_task(only) == pytest.approx(0.8)
+    assert Objective(0.3, 2.0, 0.0, scheduled={"dice", "ce"}).steady_task(terms) == pytest.approx(0.8 + 0.7)
+
+
 def test_without_teacher_the_total_is_the_task() -> None:
     student, _, target = example()
     terms = Objective(0.7)(student, None, target, temperature=4.0)

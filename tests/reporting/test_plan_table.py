@@ -46,6 +46,13 @@ def test_one_line_a_stage_where_there_is_room(plan: Plan) -> None:
     assert sum(line.strip()[:1].isdigit() for line in rendered(plan, 120)) == 8
 
 
+def test_a_conditional_stage_has_a_star(fake_run: Callable) -> None:
+    schedules = fake_run(epochs=50, start=10, every=5).schedules
+    rows = [line.split()[0] for line in rendered(make_plan(schedules, COUNTS, conditional=True), 80) if "->" in line]
+    assert rows[1:] == ["0-9", "10-14*", "15-19*", "20-24*", "25-29*", "30-34*", "35-39*", "40-49*"]
+    assert plan_csv(make_plan(schedules, COUNTS, conditional=True)) == plan_csv(make_plan(schedules, COUNTS))
+
+
 def test_without_a_teacher_no_temperature(fake_run: Callable) -> None:
     text = "\n".join(rendered(make_plan(fake_run(teacher=False).schedules), 80))
     assert "->" not in text

@@ -150,6 +150,16 @@ def test_the_plan_goes_to_json_and_back() -> None:
     assert data["stages"][-1]["trainable_parameters"] == 1223
 
 
+def test_a_thaw_that_may_wait_makes_every_stage_but_the_first_conditional() -> None:
+    sure, unsure = make_plan(reference(), COUNTS), make_plan(reference(), COUNTS, conditional=True)
+    assert [stage.conditional for stage in unsure.stages] == [False, *[True] * 7]
+    assert unsure.epochs == sure.epochs and "conditional" not in json.dumps(sure.to_dict())
+    assert [stage.get("conditional") for stage in unsure.to_dict()["stages"]] == [None, *[True] * 7]
+    assert [{**stage, "conditional": None} for stage in unsure.to_dict()["stages"]] == [
+        {**stage, "conditional": None} for stage in sure.to_dict()["stages"]
+    ]
+
+
 @given(all_schedules)
 def test_stages_partition_the_epochs(schedules: Schedules) -> None:
     plan = make_plan(schedules)

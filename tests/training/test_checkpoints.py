@@ -12,6 +12,7 @@ from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from tiny_runs import SMALL, same_tensors, start_run
 
+from snowmelt.build.identity import later_defaults
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import load_weights
 from snowmelt.training import TrainingRun, TrainState, fit
@@ -59,6 +60,18 @@ def test_the_identity_must_agree(folder: Path) -> None:
     run = start_run(folder, training={"epochs": 2}, optimizer={"lr": 0.5})
     with pytest.raises(SnowmeltError, match=r"optimizer.lr was 0.001 and is 0.5"):
         fit(run)
+
+
+def test_a_checkpoint_of_before_there_were_reactions_goes_on(folder: Path, tmp_path: Path) -> None:
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    content["identity"] = {key: each for key, each in content["identity"].items() if key not in later_defaults()}
+    for name in ("guard", "thawed_in", "thaw_cap", "micro_batch"):
+        del content["state"][name]
+    del content["average"]
+    torch.save(content, tmp_path / "last.ckpt")
+    assert fit(start_run(tmp_path, training={"epochs": 2})).step == 4
+    with pytest.raises(SnowmeltError, match=r"reactions.thaw_guard was False and is True; use the same"):
+        fit(start_run(tmp_path, training={"epochs": 2}, reactions={"thaw_guard": True}))
 
 
 def test_what_may_change_may_change(folder: Path) -> None:

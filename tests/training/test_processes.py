@@ -69,10 +69,14 @@ def test_micro_batches_equal_one_batch(one: dict[str, Any], tmp_path: Path) -> N
     assert_same(one, run_processes(tmp_path / "micro", 1, 2, 2))
 
 
-def test_with_unlabelled_images_features_and_a_filler(tmp_path: Path) -> None:
+def test_with_unlabelled_images_features_reactions_and_a_filler(tmp_path: Path) -> None:
     one = run_processes(tmp_path / "one", 1, 3, variant="everything")
     three = run_processes(tmp_path / "three", 3, 1, variant="everything")
     assert any(name.startswith("projections.") for name in one["network"])
     # Nearly equal maps have a channel-wise divergence in which float32 leaves three digits, and three processes add up
     # in an order that changes from run to run.
     assert_same(one, three, atol=2e-4, rel=5e-3)
+    assert one["slowed"].tolist() == three["slowed"].tolist() == [0.5]  # all processes have decided alike
+    for name, value in one["average"].items():
+        torch.testing.assert_close(three["average"][name], value, rtol=1e-4, atol=2e-4, msg=name)
+        assert not name.startswith("decoder") or not torch.equal(value, one["network"][name])

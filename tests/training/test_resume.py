@@ -7,25 +7,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import same_tensors, start_run
+from tiny_runs import mislead, network_without_batch_statistics, same_tensors, start_run
 
-from snowmelt.reporting import MetricTables, RunFolder
+from snowmelt.reporting import MetricTables, RunFolder, read_metrics
 from snowmelt.training import TrainState, fit
 
 HERE = Path(__file__).parent
 STEPS = 2  # of an epoch: 6 images in batches of 3
 
 
-def train(root: Path, max_steps: int | None = None, poor_teacher: bool = False, **changes: Any) -> TrainState:
+def train(
+    root: Path, max_steps: int | None = None, poor_teacher: bool = False, misled: tuple[int, ...] = (), **changes: Any
+) -> TrainState:
     folder = RunFolder(root)
     run = start_run(
         folder.checkpoints, listeners=(MetricTables(folder),), **{"training": {"max_steps": max_steps}, **changes}
     )
+    if misled:
+        mislead(run, misled)
     if poor_teacher:
         run.teacher = run.examiner = lambda batch: torch.ones(len(batch), 1, 64, 64)  # sees persons everywhere
     state = fit(run)
@@ -39,6 +44,7 @@ def assert_same_end(root: Path, reference: Path) -> None:
     left, right = (torch.load(folder / names[0], weights_only=True) for folder in checkpoints)
     assert same_tensors(left["network"], right["network"])
     assert same_tensors(left["optimizer"], right["optimizer"])
+    assert same_tensors(left["average"], right["average"])
     assert left["state"] == right["state"]
     assert RunFolder(root).metrics_file.read_bytes() == RunFolder(reference).metrics_file.read_bytes()
     assert (checkpoints[0] / names[2]).read_bytes() == (checkpoints[1] / names[2]).read_bytes()
@@ -113,6 +119,49 @@ def test_a_fade_goes_on_where_it_was(tmp_path: Path) -> None:
         ends.append(state.fade_from)
     assert_same_end(tmp_path / "cut", tmp_path / "whole")
     assert ends[0] is not None and ends[0] < 3
+
+
+REACTING: dict[str, Any] = {
+    "misled": (2, 3),
+    "thaw": {"start": 1, "every": 2, "lr_scale": 0.5},
+    "task": {"dice_weight": 0.0},
+    "optimizer": {"lr": 1e-2, "warmup": 0.0},
+    "reactions": {"thaw_guard": True, "guard_patience": 1, "block_warmup": 1.5},
+}
+REACTING_EPOCHS = {"epochs": 7, "average": 0.7, "patience": 9}
+
+
+def react(root: Path, cuts: Sequence[int | None]) -> TrainState:
+    for cut in cuts:
+        changes = {**REACTING, "training": {**REACTING_EPOCHS, "max_steps": cut}}
+        # A network whose losses do not wait for norm statistics to settle, so that they rise and fall when they should.
+        state = train(root, network=network_without_batch_statistics(), **changes)
+    return state
+
+
+@pytest.fixture(scope="module")
+def reacting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Blocks thaw in epochs 1, 5 and, were there one more, 7; the second waits from the end of epoch 2 to that of 4."""
+    root = tmp_path_factory.mktemp("reacting") / "whole"
+    state = react(root, [None])
+    assert (state.thawed_in, state.guard.delay, state.guard.holding) == ([1, 5], 2, False)
+    assert state.guard.reactions == 2 and state.guard.factors[0] == 1.0
+    return root
+
+
+def test_reactions_go_on_where_they_were(tmp_path: Path, reacting: Path) -> None:
+    """Cut after every single step: before, in, at and after the hold and the thaw that it delays."""
+    state = react(tmp_path / "run", [*range(1, 7 * STEPS), None])
+    assert state.guard.delay == 2
+    assert_same_end(tmp_path / "run", reacting)
+    rows = read_metrics(RunFolder(reacting).metrics_file)
+    assert [row["thawed_blocks"] for row in rows] == [0, 1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("cut", [3 * STEPS, 5 * STEPS])
+def test_cut_once_at_a_hold_and_at_the_thaw_that_it_delayed(cut: int, tmp_path: Path, reacting: Path) -> None:
+    react(tmp_path / "run", [cut, None])
+    assert_same_end(tmp_path / "run", reacting)
 
 
 def test_killed_for_real(tmp_path: Path, uninterrupted: Path) -> None:

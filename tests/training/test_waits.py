@@ -21,7 +21,7 @@ from snowmelt.losses import DISTILLATION_TERMS
 from snowmelt.models import Thaw
 from snowmelt.teachers import LiveTeaching, NetworkTeacher, StoredTeaching
 from snowmelt.teachers.cache.encoding import Encoding
-from snowmelt.training import Engine, TrainingRun, TrainState
+from snowmelt.training import Engine, TrainingRun, TrainState, WeightAverage
 from snowmelt.training.loop import train_epoch
 from snowmelt.training.meter import Meter
 from snowmelt.training.stages import enter_stage
@@ -46,6 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cached": {"distillation": {**WITHOUT_FEATURES, "adaptive": True}, "training": {"precision": "bf16"}},
 }
+AVERAGED = ("float32, live", "cached")  # the cases that also keep an average of the weights
 CLASSES = 6
 
 
@@ -89,6 +90,7 @@ def test_a_longer_epoch_reads_no_more_from_the_device(case: str, tmp_path: Path)
     for steps in (1, 1, 5):  # the first fills caches of constants
         state = TrainState(epoch=3, fade_from=2 if run.options.fade.enabled else None)
         run.train_batches = [batch] * steps
+        run.average = WeightAverage(run.learner, 0.9) if case in AVERAGED else None
         with Waits() as waits:
             train_epoch(run, state, Meter(run.engine.device))
         assert state.step_in_epoch == steps and state.skipped == 0 and list(state.sums) == [*names]
@@ -126,11 +128,13 @@ def test_a_step_runs_on_a_device_without_values(case: str, tmp_path: Path, monke
     put_on_meta(run, monkeypatch)
     state = TrainState(epoch=3)
     tally, suspects = Tally(run.engine, state), Suspects(run.engine, 4)
+    average = WeightAverage(run.learner, 0.9)
     copies = Copies()
     for _ in range(2):
         copies.blocking.clear()
         with copies:
             outcome = train_step(run, batch, 2.0, run.weights_at(state))
+            average.update(0)
             tally.add(outcome.terms, outcome.finite)
             suspects.add(batch.indices, outcome.finite)
     assert not copies.blocking

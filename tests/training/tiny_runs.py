@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from torch.optim import AdamW
 from snowmelt.build import make_engine, make_network, make_run, open_data, output_channels, settle
 from snowmelt.build.teaching import BuiltTeaching
 from snowmelt.config import ExperimentConfig, NetworkConfig, merge
-from snowmelt.data import UNLABELLED, Batch, Sample, Source, SubsetSource
+from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch, Sample, Source, SubsetSource
 from snowmelt.models import Thaw, normalisation_of
 from snowmelt.schedules import make_plan
 from snowmelt.teachers import LiveTeaching, NetworkTeacher
 from snowmelt.training import Announcer, Engine, FeatureMatching, Listener, TrainingRun
-from snowmelt.training.events import Event
+from snowmelt.training.events import Event, StepEnded
 
 SMALL = "tu-mobilenetv3_small_050"
 
@@ -141,6 +142,35 @@ def start_run(
     if network is not None:
         put_in(run, network, settled)
     return run
+
+
+class SwitchedLabels(Listener):
+    """Validation batches whose labels are all person in some epochs and all background in the others.
+
+    Most of every scene is background, so a network that learns does worse in the former and better in the latter: what
+    overfitting and its end look like, at the epochs that a test wants.
+    """
+
+    def __init__(self, batches: Iterable[Batch], epochs: Collection[int]) -> None:
+        self._batches = batches
+        self._epochs = epochs
+        self._epoch = 0
+
+    def receive(self, event: Event) -> None:
+        if isinstance(event, StepEnded):
+            self._epoch = event.epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            person = torch.full_like(batch.masks, int(self._epoch in self._epochs))
+            yield replace(batch, masks=torch.where(batch.masks == IGNORE_INDEX, batch.masks, person))
+
+
+def mislead(run: TrainingRun, epochs: Collection[int]) -> None:
+    """Let the run's validation loss rise in these epochs."""
+    labels = SwitchedLabels(run.val_batches, epochs)
+    run.val_batches = labels
+    run.announcer.listeners.append(labels)
 
 
 def put_in(run: TrainingRun, network: nn.Module, config: ExperimentConfig) -> None:

@@ -70,10 +70,10 @@ def explain_reactions(config: ExperimentConfig, plan: Plan) -> list[str]:
         lines.append(
             f"A block that thaws reaches its rate over {reactions.block_warmup:g} epochs (reactions.block_warmup)."
         )
-    if config.training.patience is not None:
-        last = plan.stages[-1].first_epoch if len(plan.stages) > 1 else 0
+    patience = config.training.patience
+    if patience is not None and (soonest := plan.stages[-1].first_epoch + patience) < config.training.epochs - 1:
         lines.append(
-            f"The run may end from epoch {last + config.training.patience} on, after {config.training.patience} epochs "
-            "without a better score (training.patience)."
+            f"The run may end after epoch {soonest} or a later one, when {patience} epochs have brought no better "
+            "score (training.patience)."
         )
     return lines
