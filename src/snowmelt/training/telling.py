@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from snowmelt.schedules import ALPHA
 from snowmelt.training.events import EpochRecord, Message, RunStarted, StepEnded
@@ -12,7 +13,7 @@ from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
 from snowmelt.training.suspects import Skipped
 from snowmelt.training.tally import mean_terms
-from snowmelt.training.thaw_guard import Reaction
+from snowmelt.training.thaw_guard import GuardState, Reaction
 
 MOST_WARNINGS = 5  # about skipped steps in one run
 
@@ -150,7 +151,8 @@ def announce_guard(run: TrainingRun, state: TrainState, reaction: Reaction, vali
 
 def announce_never_thawed(run: TrainingRun, state: TrainState) -> None:
     """Say at the end what a hold that lasted has cost: blocks that the plan thaws and that never learned."""
-    planned, thawed = run.schedules.thawed_at(run.schedules.epochs - 1), len(state.thawed_in)
+    end = replace(state, epoch=run.schedules.epochs - 1, guard=GuardState())
+    planned, thawed = run.thawed_at(end), len(state.thawed_in)
     if state.guard.delay and thawed < planned:
         text = (
             f"the thaw guard delayed thawing by {_epochs(state.guard.delay)}, so {planned - thawed} of {planned} "
