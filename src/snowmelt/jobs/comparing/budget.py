@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from snowmelt.build import digest_of, identity_of, make_plan_of, make_run, output_channels
+from snowmelt.build import digest_of, identity_of, make_run
 from snowmelt.config import ExperimentConfig
 from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import ReadyArm
@@ -18,8 +18,26 @@ from snowmelt.training import try_stages
 
 STEPS = 8  # timed in each stage; a few percent of noise are an epoch or two of fifty
 
-Costs = Mapping[int, float]
-"""Seconds of an epoch's training steps by the number of thawed blocks."""
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds of an epoch's training steps by the number of thawed blocks, of an encoder with ``blocks`` in all."""
+
+    seconds: Mapping[int, float]
+    blocks: int
+
+    def stages(self, config: ExperimentConfig) -> list[int]:
+        """Thawed blocks in each epoch."""
+        schedule = config.thaw.schedule()
+        return [schedule.blocks_at(epoch, self.blocks) for epoch in range(config.training.epochs)]
+
+    def epoch(self, thawed: int) -> float:
+        """What was measured for this stage, or for the next smaller one where rounding has brought in another."""
+        return self.seconds[max((tried for tried in self.seconds if tried <= thawed), default=min(self.seconds))]
+
+    def run(self, config: ExperimentConfig) -> float:
+        """Predicted for all training steps of a run; scoring is not part of it."""
+        return sum(self.epoch(thawed) for thawed in self.stages(config))
 
 
 @dataclass(frozen=True)
@@ -53,13 +71,12 @@ def find_budgets(taught: Taught, base: str, folder: CompareFolder) -> dict[str, 
         if name in budgets:
             continue
         config = ready[name].config
-        costs = epoch_costs(ready[name], taught)
+        times = try_arm(ready[name], taught)
         if name != base:
-            config = with_epochs(config, epochs_within(budgets[base].seconds, ready[name], costs))
-        stages = stages_of(ready[name], config)
-        first, last = cost_of(costs, stages[0]), cost_of(costs, stages[-1])
-        seconds = run_seconds(ready[name], config, costs)
-        budgets[name] = ArmBudget(name, config.training.epochs, first, last, seconds, settings[name])
+            config = with_epochs(config, epochs_within(budgets[base].seconds, config, times))
+        stages = times.stages(config)
+        first, last = times.epoch(stages[0]), times.epoch(stages[-1])
+        budgets[name] = ArmBudget(name, config.training.epochs, first, last, times.run(config), settings[name])
     session = ready[base].session
     if session.leads:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -77,45 +94,31 @@ def read_budgets(folder: CompareFolder) -> dict[str, ArmBudget]:
     return {name: ArmBudget(**values) for name, values in content.items()}
 
 
-def epoch_costs(ready: ReadyArm, taught: Taught) -> Costs:
-    """What an epoch of each stage of the plan costs, by real steps; the same in all processes."""
+def try_arm(ready: ReadyArm, taught: Taught) -> StageTimes:
+    """What an epoch of each stage of an arm takes, by real steps; the same in all processes."""
     ready.session.say(f"budget: trying the stages of {ready.name}")
     unused = ready.config.output / "trial"  # nothing is saved while stages are tried
     teaching = taught.teachings.get(ready.name)
     run = make_run(ready.config, ready.session.splits, ready.session.engine, unused, teaching=teaching)
+    schedules = run.schedules
+    stages = {schedules.thawed_at(epoch) for epoch in range(schedules.epochs)}
     try:
-        tried = try_stages(run, sorted(set(stages_of(ready, ready.config))), steps=STEPS)
+        tried = try_stages(run, sorted(stages), steps=STEPS)
     finally:
         if run.features is not None:
             run.features.close()
-    return {blocks: cost.seconds * run.sampler.steps_per_epoch for blocks, cost in tried.items()}
+    steps = run.sampler.steps_per_epoch
+    return StageTimes({thawed: cost.seconds * steps for thawed, cost in tried.items()}, len(schedules.blocks))
 
 
-def stages_of(ready: ReadyArm, config: ExperimentConfig) -> list[int]:
-    """Thawed blocks in each epoch."""
-    plan = make_plan_of(config, output_channels(ready.session.splits.classes))
-    return [epoch.thawed_blocks for epoch in plan.epochs]
-
-
-def cost_of(costs: Costs, blocks: int) -> float:
-    """What was measured for this stage, or for the next smaller one where rounding has brought in another."""
-    return costs[max((tried for tried in costs if tried <= blocks), default=min(costs))]
-
-
-def run_seconds(ready: ReadyArm, config: ExperimentConfig, costs: Costs) -> float:
-    """Predicted for all training steps of a run; scoring is not part of it."""
-    return sum(cost_of(costs, blocks) for blocks in stages_of(ready, config))
-
-
-def epochs_within(limit: float, ready: ReadyArm, costs: Costs) -> int:
+def epochs_within(limit: float, config: ExperimentConfig, times: StageTimes) -> int:
     """The most epochs, at least 1, whose steps take no longer than ``limit``, schedules scaled along."""
-    epochs = ready.config.training.epochs
 
     def fits(count: int) -> bool:
-        return run_seconds(ready, with_epochs(ready.config, count), costs) <= limit
+        return times.run(with_epochs(config, count)) <= limit
 
     # A first guess in proportion; from there it is a few epochs, since rounding moves the thaw by half of one.
-    count = max(1, round(epochs * limit / run_seconds(ready, ready.config, costs)))
+    count = max(1, round(config.training.epochs * limit / times.run(config)))
     while count > 1 and not fits(count):
         count -= 1
     while fits(count + 1):
