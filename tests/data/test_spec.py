@@ -15,6 +15,7 @@ from snowmelt.data.spec import (
     CocoSpec,
     FolderSpec,
     ScenesSpec,
+    open_second,
     open_splits,
     parse_spec,
     split_by_name,
@@ -163,3 +164,32 @@ def test_coco_splits_and_classes(coco: Callable[..., tuple[Path, Path]], write_f
 def test_impossible_fractions(fraction: float) -> None:
     with pytest.raises(SnowmeltError, match="val_fraction"):
         open_splits("scenes:8", val_fraction=fraction)
+
+
+def test_a_second_data_set_gives_its_test_part_else_validation_else_everything(write_folder: WriteFolder) -> None:
+    scenes, part = open_second("scenes:50", ("background", "person"), image_size=32)
+    assert (part, len(scenes)) == ("test", 5)
+    assert names(scenes) == names(open_splits("scenes:50", image_size=32).test)
+
+    known = ("ground", "thing")
+    everything, part = open_second(str(write_folder(count=5)), known)
+    assert (part, len(everything), everything.classes) == ("all", 5, known)
+
+    root = write_folder("split", count=4)
+    for folder in ("images", "masks"):
+        (root / folder / "val").mkdir()
+        (root / folder / "img0.png").rename(root / folder / "val" / "img0.png")
+        (root / folder / "train").mkdir()
+        for file in (root / folder).glob("*.png"):
+            file.rename(root / folder / "train" / file.name)
+    validation, part = open_second(str(root), known)
+    assert (part, len(validation)) == ("val", 1)
+
+
+def test_a_second_data_set_with_other_classes_is_refused_with_those_that_differ(write_folder: WriteFolder) -> None:
+    root = write_folder(count=2)
+    (root / "classes.txt").write_text("ground\nthing\n")
+    with pytest.raises(SnowmeltError, match="it lacks dog; it also has thing; give a data set with ground, dog"):
+        open_second(str(root), ("ground", "dog"))
+    with pytest.raises(SnowmeltError, match="they stand in another order"):
+        open_second(str(root), ("thing", "ground"))

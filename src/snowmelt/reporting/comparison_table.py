@@ -150,6 +150,6 @@ def _percent(value: float | None, sign: bool = False) -> str:
 def _seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
-    if value < 100:
+    if value < 600:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 6000 else f"{value / 3600:.1f} h"
