@@ -12,7 +12,7 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from snowmelt.config import merge
-from snowmelt.training import Engine, TrainState, fit
+from snowmelt.training import Engine, TrainingRun, TrainState, fit
 from snowmelt.training.events import EpochEnded
 from snowmelt.training.suspects import Suspects
 
@@ -20,6 +20,8 @@ DATA: dict[str, Any] = {"augmentation": "light", "val_fraction": 0.1}
 VARIANTS: dict[str, dict[str, Any]] = {
     # In batches of 4 the last step has 3 images, so two processes hold unequal numbers of valid pixels.
     "plain": {"data": {**DATA, "source": "scenes:7"}},
+    # The same, but the second process runs out of memory once, in the second epoch.
+    "short": {"data": {**DATA, "source": "scenes:7"}, "reactions": {"memory": "refuse"}},
     # In batches of 3 the last step has 2, so the last of three processes holds a filler.
     # Validation labels are all background but in the first epoch, which Dice likes less: the guard reacts.
     "everything": {
@@ -52,8 +54,11 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         mislead(run, (0,))
     for group in run.optimizer.param_groups:
         group["eps"] = 1e-4  # else AdamW makes a whole step of a gradient that is nothing but rounding
+    if variant == "short":
+        fail_once(run, recorder, folder / "failed")
     synchronised = count_synchronisations(run.engine)
-    guard = fit(run).guard
+    state_at_end = fit(run)
+    guard = state_at_end.guard
     slowed = torch.tensor(guard.factors, device=run.engine.device)
     norm = nn.BatchNorm1d(2)
     assert norm.running_mean is not None
@@ -71,7 +76,19 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         found["buffers"] = buffers
         found["slowed"] = slowed
         found["average"] = None if run.average is None else run.average.state_dict()
+        found["micro_batch"] = state_at_end.micro_batch
         torch.save(found, folder / "result.pt")
+
+
+def fail_once(run: TrainingRun, recorder: Recorder, mark: Path) -> None:
+    """Run out of memory in one process, in the first step of the second epoch, unless ``mark`` says it has happened."""
+
+    def fail(*_: object) -> None:
+        if run.engine.rank == 1 and len(recorder.of(EpochEnded)) == 1 and not mark.exists():
+            mark.touch()
+            torch.empty(1 << 50, dtype=torch.uint8)
+
+    run.network.segmentation_head.register_forward_hook(fail)
 
 
 def count_synchronisations(engine: Engine) -> list[int]:

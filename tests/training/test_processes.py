@@ -17,7 +17,15 @@ HERE = Path(__file__).parent
 def run_processes(
     folder: Path, processes: int, batch_size: int, accumulate: int = 1, variant: str = "plain"
 ) -> dict[str, Any]:
-    folder.mkdir()
+    done = launch(folder, processes, batch_size, accumulate, variant)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def launch(
+    folder: Path, processes: int, batch_size: int, accumulate: int, variant: str
+) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
     script = [str(HERE / "run_process.py"), str(folder), str(batch_size), str(accumulate), variant]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), *script]
@@ -26,9 +34,7 @@ def run_processes(
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
     }
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(folder / "result.pt", weights_only=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +86,22 @@ def test_with_unlabelled_images_features_reactions_and_a_filler(tmp_path: Path) 
     for name, value in one["average"].items():
         torch.testing.assert_close(three["average"][name], value, rtol=1e-4, atol=2e-4, msg=name)
         assert not name.startswith("decoder") or not torch.equal(value, one["network"][name])
+
+
+def test_out_of_memory_in_one_process_stops_all_and_the_next_start_takes_half(
+    one: dict[str, Any], tmp_path: Path
+) -> None:
+    """Both have tried their stages before, which leaves no trace either."""
+    folder = tmp_path / "short"
+    done = launch(folder, 2, 2, 1, "short")
+    assert done.returncode != 0 and not (folder / "result.pt").exists()
+    assert "epoch 1, step 2 (1 thawed block): out of memory in process 1 with 2 images at a time" in done.stderr
+    assert [path.name for path in folder.glob("out_of_memory.*")] == ["out_of_memory.1.json"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["state"]["step"] == 2
+    resumed = run_processes(folder, 2, 2, variant="short")
+    assert resumed["micro_batch"] == 1 and not list(folder.glob("out_of_memory.*"))
+    torch.testing.assert_close(resumed["network"], one["network"], rtol=1e-3, atol=2e-4)
+    rows = one["rows"][1:]  # of the epochs after the cut
+    for (train, val, _), (other_train, other_val, _) in zip(rows, resumed["rows"], strict=True):
+        assert other_train == pytest.approx(train, rel=2e-2)
+        assert other_val == pytest.approx(val, rel=2e-2)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning_fabric.plugins import MixedPrecision
-from tiny_runs import same_tensors, start_run
+from tiny_runs import Recorder, same_tensors, start_run
 from torch import nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.training import TrainingRun, TrainState, fit, try_stages
+from snowmelt.training import Message, TrainingRun, TrainState, fit, try_stages
 from snowmelt.training.memory import MIB
 from snowmelt.training.stages import enter_stage
 from snowmelt.training.trial import first_batches
@@ -82,11 +83,16 @@ def test_a_trial_that_fails_leaves_nothing_either(tmp_path: Path) -> None:
 
 
 def test_a_run_after_a_trial_is_the_run_without(tmp_path: Path) -> None:
+    """So is one that tries its stages by itself, to guard its memory, and finds room for all."""
+    recorder = Recorder()
     for name in ("plain", "tried"):
-        run = start_run(tmp_path / name, training={"epochs": 2})
+        run = start_run(tmp_path / name, listeners=(recorder,), training={"epochs": 2})
         if name == "tried":
             try_stages(run, [0, 3], steps=1)
+            run.options = replace(run.options, memory="refuse", memory_limit=1 << 50)
         fit(run)
+    told = [message for message in recorder.of(Message) if "memory of a step by stage" in message.text]
+    assert [message.level for message in told] == ["info"]
     plain, tried = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("plain", "tried"))
     assert same_tensors(tried, plain)
 

@@ -14,7 +14,6 @@ are the process's resident memory, in which everything lies: libraries, data, te
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import resource
 import sys
@@ -31,7 +30,7 @@ FORGET_PEAK = "5"  # proc(5): resets the peak resident set ("high water mark") t
 
 
 def reset_peak(device: torch.device) -> bool:
-    """Free what nobody uses and measure anew from here on; whether the peak so far could be forgotten."""
+    """Free what is kept for reuse and measure anew from here on; whether the peak so far could be forgotten."""
     free_caches(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -75,8 +74,7 @@ def memory_room(device: torch.device) -> int:
 
 
 def free_caches(device: torch.device) -> None:
-    """Give back what is only kept for reuse, garbage that waits for the collector included."""
-    gc.collect()
+    """Give back what is only kept for reuse."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

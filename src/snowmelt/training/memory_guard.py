@@ -78,10 +78,12 @@ def guard_memory(run: TrainingRun, state: TrainState) -> None:
 
 
 def coming_stages(run: TrainingRun, state: TrainState) -> dict[int, int]:
-    """Thawed blocks of each stage from the state's epoch on -> its first epoch."""
-    last = min(run.schedules.epochs, -(-run.last_step // run.sampler.steps_per_epoch))
+    """Thawed blocks of each stage from the state's epoch on -> its first epoch.
+
+    Those after ``max_steps`` too: a run that goes on from there has to be the one that was never cut.
+    """
     stages: dict[int, int] = {}
-    for epoch in range(state.epoch, last):
+    for epoch in range(state.epoch, run.schedules.epochs):
         stages.setdefault(run.thawed_at(replace(state, epoch=epoch)), epoch)
     return stages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -103,6 +104,7 @@ def clear_away(run: TrainingRun) -> None:
         run.features.forget()
     if run.engine.scaler is not None:
         run.engine.scaler._per_optimizer_states.clear()  # else it refuses to unscale gradients a second time
+    gc.collect()
     free_caches(run.engine.device)
 
 

@@ -67,12 +67,15 @@ class Trial:
     def __init__(self, run: TrainingRun, overhead: int) -> None:
         self._run = run
         self._overhead = overhead
+        self._stage: int | None = None
 
     def cost(self, thawed: int, steps: int, micro_batch: int | None = None) -> StageCost:
         """The cost of a stage; ``micro_batch`` images at a time, without it as many as the run's options say."""
         run = self._run
-        run.thaw.to(thawed)
-        run.module = run.engine.wrap(run.learner, before=run.module)
+        if thawed != self._stage:
+            run.thaw.to(thawed)
+            run.module = run.engine.wrap(run.learner, before=run.module)
+            self._stage = thawed
         run.learner.train()
         reset_peak(run.engine.device)
         seconds = statistics.median(self._durations(steps, micro_batch))
