@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import same_tensors, start_run
+from tiny_runs import Recorder, same_tensors, start_run
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -16,6 +16,7 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.models import load_weights
 from snowmelt.training import TrainingRun, TrainState, WeightAverage, fit
 from snowmelt.training.epoch_end import make_scorer
+from snowmelt.training.events import EpochEnded
 
 
 def small_network(seed: int = 0) -> nn.Module:
@@ -115,7 +116,7 @@ def test_it_begins_anew_and_goes_on_where_it_was() -> None:
 
 @pytest.fixture(scope="module")
 def averaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, TrainState]:
-    run = start_run(tmp_path_factory.mktemp("averaged"), training={"average": 0.8})
+    run = start_run(tmp_path_factory.mktemp("averaged"), listeners=(Recorder(),), training={"average": 0.8})
     return run, fit(run)
 
 
@@ -135,6 +136,13 @@ def test_the_average_is_what_is_scored_and_saved(averaged: tuple[TrainingRun, Tr
     assert same_tensors(saved["average"], run.average.state_dict())
     assert same_tensors(load_file(folder / "last.safetensors"), {key: each for key, each in saved["average"].items()})
     assert not same_tensors(saved["average"], saved["network"])
+    recorder = run.announcer.listeners[0]
+    assert isinstance(recorder, Recorder)
+    last = recorder.of(EpochEnded)[-1].record
+    temperature, weights = run.schedules.temperature_at(last.epoch), run.weights_at(TrainState(epoch=last.epoch))
+    with run.average.in_place():
+        assert make_scorer(run).score(run.network, temperature, weights).terms == last.val
+    assert make_scorer(run).score(run.network, temperature, weights).terms != last.val
     run.network.load_state_dict(load_weights(folder / "best.safetensors")[0])
     score = make_scorer(run).score(run.network, 1.0)
     assert score.miou == state.best_miou
@@ -148,7 +156,9 @@ def test_projections_are_averaged_with_the_network_they_are_read_from(tmp_path: 
     assert run.average is not None
     names = run.average.state_dict().keys()
     assert any(name.startswith("projections.") for name in names)
-    assert load_file(tmp_path / "best.safetensors").keys() == run.network.state_dict().keys()
+    best = load_file(tmp_path / "best.safetensors")
+    assert best.keys() == run.network.state_dict().keys()
+    assert same_tensors(best, {name: run.average.state_dict()[f"network.{name}"] for name in best})
 
 
 def test_it_cannot_be_switched_on_in_between(averaged: tuple[TrainingRun, TrainState]) -> None:
@@ -159,3 +169,12 @@ def test_it_cannot_be_switched_on_in_between(averaged: tuple[TrainingRun, TrainS
     other.checkpoints.identity = {}
     with pytest.raises(SnowmeltError, match=r"training.average switched on or off in between"):
         fit(other)
+
+
+def test_it_begins_from_the_statistics_that_were_taken_before_the_first_step(tmp_path: Path) -> None:
+    """A random, frozen encoder has its norms calibrated; its average must not be what it was before that."""
+    run = start_run(tmp_path, training={"average": 0.8, "max_steps": 1})
+    fit(run)
+    assert run.average is not None
+    encoder = {name: each for name, each in run.network.state_dict().items() if name.startswith("encoder.")}
+    assert same_tensors(encoder, {name: run.average.state_dict()[name] for name in encoder})
