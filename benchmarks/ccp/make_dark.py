@@ -2,8 +2,8 @@
 
     python benchmarks/ccp/make_dark.py DIR DARK --masks parts
 
-Copies `images/test` at a third of the brightness with the noise of a sensor (deviation 6 of 255, seeded by position),
-and `parts/test` as it is, for `snowmelt compare --transfer DARK`.
+Writes `images/test` to `DARK/images` at a third of the brightness with the noise of a sensor (deviation 6 of 255, seeded
+by position) and `parts/test` to `DARK/parts` as it is, for `snowmelt compare --transfer DARK`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--masks", default="parts", help="name of the masks' folder (parts)")
     arguments = parser.parse_args()
-    (arguments.target / "images" / "test").mkdir(parents=True)
+    (arguments.target / "images").mkdir(parents=True)
     masks = arguments.source / arguments.masks
-    shutil.copytree(masks / "test", arguments.target / arguments.masks / "test")
+    shutil.copytree(masks / "test", arguments.target / arguments.masks)
     for extra in masks.glob("*.txt"):
         shutil.copy(extra, arguments.target / arguments.masks)
     pictures = sorted((arguments.source / "images" / "test").iterdir())
     for position, path in enumerate(pictures):
-        darken(path, arguments.target / "images" / "test" / f"{path.stem}.png", position)
+        darken(path, arguments.target / "images" / f"{path.stem}.png", position)
     print(f"{len(pictures)} pictures in {arguments.target}")
 
 
