@@ -30,7 +30,7 @@ from snowmelt.schedules import LearningRateSchedule
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ja.md")
-DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md", "docs/concepts.md")
+DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md", "docs/concepts.md", "docs/compare.md")
 REFERENCE_USE = [
     f"uv run python train_distillation_staged.py --config {REFERENCE} --epochs 50 --batch_size 4",
     f"tensorboard --logdir experiments/{REFERENCE}/logs",

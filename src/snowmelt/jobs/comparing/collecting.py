@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from snowmelt.data import Source
@@ -93,7 +94,7 @@ def _read_run(material: Material, ready: ReadyArm, seed: int) -> ArmRun:
     rows = read_metrics(run.metrics_file)
     best = next(row for row in rows if row["epoch"] == record["best_epoch"])
     agreement = best.get("agreement")
-    seconds, speed = _times(run)
+    seconds, speed = _times(run, [row["epoch"] for row in rows])
 
     def scores(part: ScoredPart) -> Any:
         weights = run.checkpoints / "best.safetensors"
@@ -105,7 +106,7 @@ def _read_run(material: Material, ready: ReadyArm, seed: int) -> ArmRun:
         best_epoch=int(record["best_epoch"]),
         val_miou=float(record["best_miou"]),
         val_curve=tuple(_number(row.get("miou")) for row in rows),
-        seconds_curve=tuple(seconds[: len(rows)]),
+        seconds_curve=tuple(seconds),
         images_per_second=speed,
         matrices=scores(material.part),
         transfer=None if material.transfer is None else scores(material.transfer),
@@ -113,14 +114,14 @@ def _read_run(material: Material, ready: ReadyArm, seed: int) -> ArmRun:
     )
 
 
-def _times(run: RunFolder) -> tuple[list[float], float]:
+def _times(run: RunFolder, epochs: Sequence[Any]) -> tuple[list[float], float]:
     """Seconds of training steps at the end of each epoch, added up, and images per second over all of them."""
-    ends, images = [0.0], 0.0
-    for row in read_metrics(run.timing_file):
-        seconds = _number(row.get("train_seconds"))
-        ends.append(ends[-1] + seconds)
-        images += seconds * _number(row.get("images_per_second"))
-    return ends[1:], images / ends[-1] if ends[-1] > 0 else math.nan
+    by_epoch = {row["epoch"]: row for row in read_metrics(run.timing_file)}
+    seconds = [_number(by_epoch.get(epoch, {}).get("train_seconds")) for epoch in epochs]
+    speeds = [_number(by_epoch.get(epoch, {}).get("images_per_second")) for epoch in epochs]
+    ends = list(accumulate(seconds))
+    images = sum(time * speed for time, speed in zip(seconds, speeds, strict=True))
+    return ends, images / ends[-1] if ends[-1] > 0 else math.nan
 
 
 def _teacher(material: Material) -> TeacherResult | None:
