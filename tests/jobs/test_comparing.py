@@ -16,6 +16,8 @@ from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import CompareRequest, compare_experiment
 from snowmelt.jobs.comparing import running
+from snowmelt.jobs.session import open_session
+from snowmelt.jobs.teaching import teacher_source
 from snowmelt.reporting import read_metrics
 
 ARMS = ("plain", "cooled+thaw")
@@ -108,6 +110,8 @@ def test_the_scores_are_those_of_the_runs(compared: Compared) -> None:
     assert teacher["training_seconds"] == timing["train_seconds"]
     assert teacher["cache_seconds"] > 0
     assert all(row["transfer"] is not None for row in content["arms"])
+    alone = teacher_source(open_session(compared.config()))  # of an ordinary run of the same experiment
+    assert Path(alone.removeprefix("weights:")).parents[1].name == teacher["name"]
     assert any("the test part of scenes:5, 4 images" in note for note in content["notes"])
 
 

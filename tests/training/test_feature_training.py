@@ -183,3 +183,14 @@ def test_a_teacher_with_other_strides_and_channels(tmp_path: Path) -> None:
     matching = FeatureMatching(small(), teacher.network, LAYERS)
     teacher(make_batch().images)
     assert [map_.shape[1] for map_ in matching.read_teacher()] == [known[layer].channels for layer in LAYERS]
+
+
+def test_a_matching_that_is_over_lets_go_of_both_networks() -> None:
+    """A teacher goes on to the next run of a comparison; the hooks of all runs before would keep their maps."""
+    student, teacher = small(), small(1)
+    matching = FeatureMatching(student, teacher, LAYERS)
+    matching.close()
+    teacher.eval()(make_batch().images.float())
+    assert not any(module._forward_hooks for network in (student, teacher) for module in network.modules())
+    with pytest.raises(SnowmeltError, match="has not run"):
+        matching.read_teacher()
