@@ -2,8 +2,8 @@
 
     python benchmarks/ccp/make_dark.py DIR DARK --masks parts
 
-Writes `images/test` to `DARK/images` at a third of the brightness with the noise of a sensor (deviation 6 of 255, seeded
-by position) and `parts/test` to `DARK/parts` as it is, for `snowmelt compare --transfer DARK`.
+Writes `images/test` to `DARK/images` at a third of the brightness with the noise of a sensor (deviation 6 of 255,
+seeded by position) and `parts/test` to `DARK/parts` as it is, for `snowmelt compare --transfer DARK`.
 """
 
 from __future__ import annotations
