@@ -15,10 +15,11 @@ from tiny_experiments import overheard, tiny, write_data_folder
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import CompareRequest, compare_experiment
-from snowmelt.jobs.comparing import running
+from snowmelt.jobs.comparing import job, running
 from snowmelt.jobs.session import open_session
 from snowmelt.jobs.teaching import teacher_source
 from snowmelt.reporting import read_metrics
+from snowmelt.teachers import LiveTeaching
 
 ARMS = ("plain", "cooled+thaw")
 TIMES = {
@@ -113,6 +114,24 @@ def test_the_scores_are_those_of_the_runs(compared: Compared) -> None:
     alone = teacher_source(open_session(compared.config()))  # of an ordinary run of the same experiment
     assert Path(alone.removeprefix("weights:")).parents[1].name == teacher["name"]
     assert any("the test part of scenes:5, 4 images" in note for note in content["notes"])
+
+
+def test_arms_share_a_teacher_and_its_answers_whatever_else_they_change(compared: Compared) -> None:
+    [root] = (compared.output / "teachers").iterdir()
+    given = f"given: kd teacher.source=weights:{root / 'checkpoints' / 'best.safetensors'}"
+    own = ("live: t3 teacher.mode=live", "fast: t8 optimizer.lr=0.1 training.epochs=4", given)
+    request = compared.request(("plain", "kd", "cooled"), *own, transfer=None, seeds=(5,))
+    material, said = overheard(job._prepare, request)
+    found, teachings = material.taught.found, material.taught.teachings
+    assert list(found) == ["kd", "cooled", "live", "fast", "given"]
+    assert found["kd"] is found["cooled"] is found["live"] is found["fast"] is not found["given"]
+    assert teachings["kd"] is teachings["cooled"] is teachings["fast"]
+    assert isinstance(teachings["live"].train, LiveTeaching)
+    assert said.count("teacher cache: the answers to all 4 images are there") == 2
+    assert [path.name for path in (compared.output / "teachers").iterdir()] == [root.name]
+    notes = " ".join(material.notes)
+    assert "arm given has a teacher of its own" in notes
+    assert notes.count("of its own") == 1
 
 
 def test_the_verdict_comes_last_and_the_teacher_first_in_it(compared: Compared) -> None:
