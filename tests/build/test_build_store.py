@@ -176,3 +176,19 @@ def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     progress(6, 10, 2.0)
     progress(10, 10, 2.0)
     assert said == ["image store: 6 of 10 images, 2.0 images/s"]
+
+
+@pytest.mark.parametrize("store", ["disk", "none"])
+def test_bad_files_of_all_splits_are_counted_together(tmp_path: Path, store: str) -> None:
+    root = tmp_path / "data"
+    for number, split in enumerate(("train", "val", "test")):
+        write_data_folder(root / split, count=4)
+        for index in range(number + 1):
+            (root / split / "images" / f"{index:03d}.png").write_bytes(b"no picture")
+    config, said = tiny(tmp_path / "out", data={"source": str(root), "store": store}), []
+    with pytest.raises(SnowmeltError, match=r"train.images.000\.png: .* \(and 5 more bad files\)"):
+        prepared(config, said).check()
+    for index in range(3):
+        (root / "test" / "images" / f"{index:03d}.png").write_bytes((root / "test" / "images" / "003.png").read_bytes())
+    with pytest.raises(SnowmeltError, match=r"train.images.000\.png: .* \(and 2 more bad files\)"):
+        prepared(config, said).check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from snowmelt.build.data import FILES_SIZE
@@ -25,6 +26,7 @@ from snowmelt.data import (
     keys_of,
     memory_size,
 )
+from snowmelt.data.checking import BadFiles, all_or_errors
 from snowmelt.data.stored_files import readable_size
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine
@@ -69,7 +71,7 @@ def store_pictures(config: ExperimentConfig, splits: Splits, engine: Engine, say
     if waits:
         engine.barrier()
     parts = _open(config, root, [*labelled, splits.val], engine.rank == 0, say)
-    stored = _complete(parts) if waits else _fill(parts, choice, root, say)
+    stored = _complete(parts) if waits else _fill(parts, splits.test, choice, root, say)
     if root is not None and not waits:
         engine.barrier()
     if not stored:
@@ -87,24 +89,26 @@ def _open(
     training = ImageStore(root, training_side, exact=False, say=say, verify=verify)
     exact = ImageStore(root, build_evaluation_transform(size).working_side, exact=True, say=say, verify=verify)
     stores = [training] * (len(sources) - 1) + [exact]
-    return [_Part(source, store, keys_of(source)) for source, store in zip(sources, stores, strict=True)]
+    keys = all_or_errors(partial(keys_of, source) for source in sources)
+    return [_Part(*part) for part in zip(sources, stores, keys, strict=True)]
 
 
 def _complete(parts: Sequence[_Part]) -> bool:
     return not any(part.store.missing(part.keys) for part in parts)
 
 
-def _fill(parts: Sequence[_Part], choice: str, root: Path | None, say: Say) -> bool:
-    """Whether the stores hold everything afterwards."""
+def _fill(parts: Sequence[_Part], test: Source | None, choice: str, root: Path | None, say: Say) -> bool:
+    """Whether the stores hold everything afterwards; ``test`` is looked at only to complete a list of bad files."""
     if choice == "auto" and root is not None and not _complete(parts):
         reason = _no_room(parts, root)
         if reason is not None:
             say(f"image store: none, {reason}; data.store=disk takes it all the same")
             return False
-    start, read = time.monotonic(), 0
+    start = time.monotonic()
     try:
-        for part in parts:
-            read += fill_store(part.store, part.source, part.keys, ProgressLines("image store", say))
+        read = sum(all_or_errors(partial(_fill_one, part, say) for part in parts))
+    except BadFiles as error:
+        raise BadFiles([error, *_bad_files_of(test)]) from error  # whoever mends files wants to hear of all of them
     except OSError as error:
         what = f"image store: {root} cannot be written ({error.strerror or error})"
         if choice == "auto":
@@ -117,6 +121,19 @@ def _fill(parts: Sequence[_Part], choice: str, root: Path | None, say: Say) -> b
     now = f"{read} of {images} images read now in {seconds:.1f} s, into {place}" if read else f"all {images} images"
     say(f"image store: {now} ({total / 1e6:,.1f} MB)")
     return True
+
+
+def _bad_files_of(source: Source | None) -> list[SnowmeltError]:
+    try:
+        if source is not None:
+            source.check()
+    except SnowmeltError as error:
+        return [error]
+    return []
+
+
+def _fill_one(part: _Part, say: Say) -> int:
+    return fill_store(part.store, part.source, part.keys, ProgressLines("image store", say))
 
 
 def _no_room(parts: Sequence[_Part], root: Path) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,6 +12,18 @@ from snowmelt.errors import SnowmeltError
 _Result = TypeVar("_Result")
 
 _PIECE = 64  # items that a thread takes at once: a future for each of a million items would take a gigabyte
+
+
+class BadFiles(SnowmeltError):
+    """Says what is wrong with the first of some files, and counts the others; those of other such errors, too."""
+
+    def __init__(self, errors: Sequence[SnowmeltError]) -> None:
+        self.errors: list[SnowmeltError] = []
+        for error in errors:
+            self.errors += error.errors if isinstance(error, BadFiles) else [error]
+        others = len(self.errors) - 1
+        more = f" (and {others} more bad file{'s' if others > 1 else ''})" if others else ""
+        super().__init__(f"{self.errors[0]}{more}")
 
 
 def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
@@ -32,9 +44,20 @@ def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         results = [result for found in pool.map(piece, range(0, count, _PIECE)) for result in found]
     errors = [result for result in results if isinstance(result, SnowmeltError)]
-    if len(errors) > 1:
-        others = len(errors) - 1
-        raise SnowmeltError(f"{errors[0]} (and {others} more bad file{'s' if others > 1 else ''})")
     if errors:
-        raise errors[0]
+        raise BadFiles(errors)
     return [result for result in results if not isinstance(result, SnowmeltError)]
+
+
+def all_or_errors(parts: Iterable[Callable[[], _Result]]) -> list[_Result]:
+    """What each of the calls gives. All are made, so that ``BadFiles`` counts what any of them stumbled over."""
+    results: list[_Result] = []
+    errors: list[SnowmeltError] = []
+    for part in parts:
+        try:
+            results.append(part())
+        except SnowmeltError as error:
+            errors.append(error)
+    if errors:
+        raise BadFiles(errors)
+    return results

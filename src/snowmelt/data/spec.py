@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from snowmelt.data.checking import all_or_errors
 from snowmelt.data.coco import CocoSource
 from snowmelt.data.folders import open_folder
 from snowmelt.data.samples import Source, SubsetSource
@@ -54,14 +55,14 @@ class Splits:
         return self.train.classes
 
     def check(self) -> None:
-        """Read every item of every split once; raises ``SnowmeltError`` naming the first bad file."""
-        checked: list[Source] = []
+        """Read every item of every split once; ``SnowmeltError`` names the first bad file and counts all others."""
+        wholes: dict[int, Source] = {}  # two parts of one source are checked together, once
         for source in (self.train, self.val, self.test):
             for part in source.sources if isinstance(source, JoinedSource) else (source,):
                 whole = part.source if isinstance(part, SubsetSource) else part
-                if whole is not None and not any(whole is other for other in checked):
-                    whole.check()
-                    checked.append(whole)
+                if whole is not None:
+                    wholes.setdefault(id(whole), whole)
+        all_or_errors(whole.check for whole in wholes.values())
 
 
 def parse_spec(text: str) -> Spec:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snowmelt.data.checking import BadFiles
 from snowmelt.data.samples import Source, StorableSource, SubsetSource
 from snowmelt.data.store import ImageStore
 from snowmelt.data.threads import compute_alone
@@ -79,9 +80,7 @@ def fill_store(
                 progress(done, len(wanted), done / max(time.monotonic() - start, 1e-9))
     store.write(ready)
     if errors:
-        others = len(errors) - 1
-        more = f" (and {others} more bad file{'s' if others > 1 else ''})" if others else ""
-        raise SnowmeltError(f"{errors[0]}{more}")
+        raise BadFiles(errors)
     return len(wanted)
 
 
