@@ -166,7 +166,7 @@ def test_evaluation_sees_every_image_once_and_unchanged(config: ExperimentConfig
 def test_evaluation_is_shared_between_processes(config: ExperimentConfig, splits: Splits) -> None:
     class Rank:
         def __init__(self, rank: int) -> None:
-            self.rank, self.world_size = rank, 3
+            self.rank, self.world_size, self.device = rank, 3, torch.device("cpu")
 
     shares: list[list[int]] = []
     for rank in range(3):

@@ -294,6 +294,15 @@ def test_tables_with_nothing_in_them_do_no_harm() -> None:
     assert kinds(lone[::-1]) == kinds(lone)  # in any order
 
 
+def test_losses_and_scores_of_nothing_divide_nothing() -> None:
+    none = [0.0] * 20
+    assert kinds(table(none, none, none)) == []
+    infinite = [*FALLING[:5], math.inf, *FALLING[6:]]
+    assert kinds(table(train=infinite, val=infinite)) == []
+    assert kinds(table(train=[*FALLING[:5], 0.0, *FALLING[6:]])) == ["jump at a thaw"]
+    assert kinds(table([5e-324 * (epoch + 1) for epoch in range(20)])) == []
+
+
 def test_a_partial_epoch_and_one_without_a_score_are_passed_over() -> None:
     rows = table()
     rows.append({**rows[-1], "epoch": 20, "complete": False, "miou": 0.1})
@@ -301,10 +310,10 @@ def test_a_partial_epoch_and_one_without_a_score_are_passed_over() -> None:
     assert advise(rows, FACTS) == []
 
 
-NUMBERS = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0, 0.0, math.inf]))
+NUMBERS = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0, 0.0, 5e-324, 1e300, math.inf]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_no_numbers_break_it_and_what_it_says_can_be_applied(data: st.DataObject) -> None:
     count = data.draw(st.integers(0, 24))

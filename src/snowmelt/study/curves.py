@@ -96,4 +96,4 @@ def read_curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
 
 def _number(row: Mapping[str, Any], name: str) -> float:
     value = row.get(name)
-    return float(value) if isinstance(value, int | float) else math.nan
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan

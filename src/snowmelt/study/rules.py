@@ -35,6 +35,9 @@ LAST_STAGE = 0.2
 AVERAGED_STEPS = ((5000, 0.999), (500, 0.99))
 """An average looks back over about 1 / (1 - decay) steps, which may be a fifth of the run at most."""
 
+TINY = 1e-9
+"""A score below is none; dividing by it would overflow."""
+
 PUBLISHED = {"temperature": 5.0, "start": 20, "every": 10, "small_scale": 0.01, "overfitting_scale": 0.05}
 """The guide's figures; for fine-tuning it has none, so those are the ones of the named experiment ``fine_tuning``."""
 FINE_TUNING = {"temperature": 2.0, "most": 3, "scale": 0.05}
@@ -126,13 +129,14 @@ def overfitting(curves: Curves, facts: RunFacts) -> Found | None:
 
 def jump_at_thaw(curves: Curves, facts: RunFacts) -> Found | None:
     """The training loss of a thaw's epoch stands out against that of the epoch before."""
-    jumps = [(curves.train[index] / curves.train[index - 1] - 1, index) for index in curves.thaws]
-    jumps = [(jump, index) for jump, index in jumps if jump > JUMP]  # false for NaN
+    train = curves.train
+    # Products, since a loss may be 0; false for NaN.
+    jumps = [index for index in curves.thaws if train[index] > train[index - 1] * (1 + JUMP)]
     if not jumps:
         return None
-    _, index = max(jumps)
+    index = max(jumps, key=lambda index: train[index] - train[index - 1])
     name, epoch = curves.newly_thawed(index), int(curves.epochs[index])
-    figure = f"training loss {curves.train[index - 1]:.4f} in the epoch before, {curves.train[index]:.4f} in it"
+    figure = f"training loss {train[index - 1]:.4f} in the epoch before, {train[index]:.4f} in it"
     text = f"the loss jumped at the thaw of {name} in epoch {epoch}; let a new block's rate rise over its first epoch"
     return text, figure, {"reactions.block_warmup": max(1.0, 2 * facts.warmup)}
 
@@ -211,7 +215,8 @@ def slow_published(curves: Curves, facts: RunFacts) -> Found | None:
 def fine_tuning(curves: Curves, facts: RunFacts) -> Found | None:
     """Soon after the start the score is all but what it is in the end."""
     tenth = math.ceil(len(curves) / 10)
-    if len(curves) < LEAST_EPOCHS or (early := curves.score[:tenth].max()) < (1 - HAIR) * _quarter(curves.score).mean():
+    early, final = curves.score[:tenth].max(initial=0.0), _quarter(curves.score).mean()
+    if len(curves) < LEAST_EPOCHS or final < TINY or early < (1 - HAIR) * final:
         return None
     settings: dict[str, Any] = {}
     if facts.temperature is not None and facts.temperature > FINE_TUNING["temperature"]:
@@ -220,7 +225,7 @@ def fine_tuning(curves: Curves, facts: RunFacts) -> Found | None:
         settings["thaw.most"] = FINE_TUNING["most"]
     if facts.lr_scale > FINE_TUNING["scale"]:
         settings["thaw.lr_scale"] = FINE_TUNING["scale"]
-    figure = f"mIoU {early:.4f} by epoch {curves.epochs[tenth - 1]:.0f}, {_quarter(curves.score).mean():.4f} in the end"
+    figure = f"mIoU {early:.4f} by epoch {curves.epochs[tenth - 1]:.0f}, {final:.4f} in the end"
     text = "the score was all but final from the start, so this is fine-tuning; begin cooler and thaw fewer blocks"
     return (text, figure, settings) if settings else None
 
@@ -264,14 +269,14 @@ def _rise(values: np.ndarray) -> float:
     """From the quarter before the last to the last, as a share of the former; 0 where there is no score at all."""
     last = _quarter(values)
     before = values[: -len(last)][-len(last) :]
-    return float(last.mean() / before.mean() - 1) if len(before) and before.mean() > 0 else 0.0
+    return float(last.mean() / before.mean() - 1) if len(before) and before.mean() > TINY else 0.0
 
 
 def _unrest(curves: Curves) -> float:
     """Movement of the score an epoch in the second half that leads nowhere, as a share of the score."""
     half = curves.score[len(curves) // 2 :]
     steps = np.diff(half)
-    return float((np.abs(steps).sum() - abs(steps.sum())) / len(steps) / max(half.mean(), 1e-9))
+    return float((np.abs(steps).sum() - abs(steps.sum())) / len(steps) / max(half.mean(), TINY))
 
 
 def _with_last_stage(last_thaw: int) -> int:
