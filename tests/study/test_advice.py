@@ -1,61 +1,15 @@
-"""Advice: each rule's case and its neighbour, what excludes what, and that odd tables cost nothing."""
+"""Advice: each rule's case and its neighbour, and what excludes what."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from advice_tables import FACTS, FALLING, LEVEL, RISING, kinds, one, table
 
-from snowmelt.config import ExperimentConfig, merge, read_overrides
-from snowmelt.study import Advice, RunFacts, advise, rules
-from snowmelt.study.advice import MOST, RULES
-
-FACTS = RunFacts(images=5000, epochs=20, blocks=4, start=4, every=2, temperature=4.0)
-BLOCKS = ("blocks.3", "blocks.2", "blocks.1", "blocks.0")
-LEVEL = [0.3, 0.4, 0.45, 0.48, *[0.5] * 16]  # twenty epochs that leave nothing to say
-FALLING = [1.0 - 0.02 * epoch for epoch in range(20)]
-
-
-def table(
-    score: Sequence[float] = LEVEL,
-    train: Sequence[float] = FALLING,
-    val: Sequence[float] = FALLING,
-    thawed: Sequence[int] | None = None,
-    **more: Any,
-) -> list[dict[str, Any]]:
-    """Rows as ``read_metrics`` gives them; both losses are half cross-entropy, half Dice, under a total that lies."""
-    if thawed is None:
-        thawed = [planned(epoch) for epoch in range(len(score))]
-    rows: list[dict[str, Any]] = []
-    for epoch, (miou, loss, check, blocks) in enumerate(zip(score, train, val, thawed, strict=True)):
-        row: dict[str, Any] = {"epoch": epoch, "step": 300 * (epoch + 1), "complete": True, "temperature": 4.0}
-        row |= {"thawed_blocks": blocks, "lr/decoder": 1e-3, **{f"lr/{name}": 1e-4 for name in BLOCKS}}
-        for part, value in (("train", loss), ("val", check)):
-            row |= {f"{part}/cross_entropy": value / 2, f"{part}/dice": value / 2, f"{part}/total": 9.0 * epoch}
-        rows.append(row | {"miou": miou, "teacher_miou": 0.9, "best": False, **more})
-    return rows
-
-
-def planned(epoch: int) -> int:
-    """Blocks that the thaw of ``FACTS`` has in an epoch."""
-    return 0 if epoch < 4 else min(1 + (epoch - 4) // 2, 4)
-
-
-def kinds(rows: list[dict[str, Any]], facts: RunFacts = FACTS) -> list[str]:
-    return [advice.kind for advice in advise(rows, facts)]
-
-
-def one(rows: list[dict[str, Any]], facts: RunFacts = FACTS) -> Advice:
-    [advice] = advise(rows, facts)
-    return advice
+from snowmelt.study import RunFacts, advise, rules
+from snowmelt.study.advice import RULES
 
 
 def test_nothing_to_say_is_nothing() -> None:
@@ -107,8 +61,6 @@ def test_overfitting_with_every_remedy_in_use_says_nothing() -> None:
 
 
 # Slow, and what the guide says of it
-
-RISING = [0.2 + 0.02 * epoch for epoch in range(20)]
 
 
 def test_a_score_that_rises_to_the_end_asks_for_epochs_and_the_guide_for_heat() -> None:
@@ -279,77 +231,3 @@ def test_the_document_lists_every_rule_with_its_source_and_thresholds() -> None:
     for cells in lines:
         share = shares.get(cells[0].strip())
         assert share is None or f"{100 * share:.0f} %" in cells[1]
-
-
-# Odd tables
-
-
-def test_tables_with_nothing_in_them_do_no_harm() -> None:
-    assert advise([], FACTS) == []
-    assert advise([{}], FACTS) == []
-    assert advise([{"epoch": 0}, {"epoch": "x", "miou": "y", "thawed_blocks": None}], FACTS) == []
-    assert kinds(table()[:1], replace(FACTS, epochs=1, start=0)) == ["not all thawed"]
-    lone = [{"epoch": epoch, "miou": score, "thawed_blocks": 4} for epoch, score in enumerate(RISING)]
-    assert kinds(lone) == ["slow", "slow, by the guide"]
-    assert kinds(lone[::-1]) == kinds(lone)  # in any order
-
-
-def test_losses_and_scores_of_nothing_divide_nothing() -> None:
-    none = [0.0] * 20
-    assert kinds(table(none, none, none)) == []
-    infinite = [*FALLING[:5], math.inf, *FALLING[6:]]
-    assert kinds(table(train=infinite, val=infinite)) == []
-    assert kinds(table(train=[*FALLING[:5], 0.0, *FALLING[6:]])) == ["jump at a thaw"]
-    assert kinds(table([5e-324 * (epoch + 1) for epoch in range(20)])) == []
-
-
-def test_a_partial_epoch_and_one_without_a_score_are_passed_over() -> None:
-    rows = table()
-    rows.append({**rows[-1], "epoch": 20, "complete": False, "miou": 0.1})
-    rows.append({**rows[-1], "epoch": 21, "complete": True, "miou": math.nan})
-    assert advise(rows, FACTS) == []
-
-
-NUMBERS = st.one_of(st.none(), st.just(math.nan), st.floats(0, 1), st.sampled_from([0, 0.0, 5e-324, 1e300, math.inf]))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data())
-def test_no_numbers_break_it_and_what_it_says_can_be_applied(data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, 24))
-    names = ["miou", "train/cross_entropy", "val/cross_entropy", "train/dice", "val/dice", "teacher_miou", "lr/decoder"]
-    rows = [
-        {"epoch": epoch, "step": 400 * epoch, "thawed_blocks": data.draw(st.integers(0, 5))}
-        | {name: data.draw(NUMBERS) for name in names}
-        for epoch in range(count)
-    ]
-    facts = RunFacts(
-        images=data.draw(st.sampled_from([10, 5000])),
-        epochs=data.draw(st.sampled_from([1, 24, 200])),
-        blocks=data.draw(st.sampled_from([0, 4, 7])),
-        progressive=data.draw(st.booleans()),
-        start=data.draw(st.sampled_from([0, 10, 30])),
-        most=data.draw(st.sampled_from([None, 0, 2])),
-        guard=data.draw(st.booleans()),
-        temperature=data.draw(st.sampled_from([None, 1.0, 4.0])),
-        teacher_epochs=data.draw(st.sampled_from([None, 5])),
-    )
-    check(advise(rows, facts))
-
-
-def check(given_advice: list[Advice]) -> None:
-    """At most four, no setting twice, nothing excluded, no NaN, one line each, and all of it holds as settings."""
-    assert len(given_advice) <= MOST
-    settings = list(itertools.chain.from_iterable(advice.settings for advice in given_advice))
-    paths = [setting.split("=")[0] for setting in settings]
-    assert len(set(paths)) == len(paths)
-    against = {rule.kind: rule.against for rule in RULES}
-    for advice in given_advice:
-        assert not {other.kind for other in given_advice} & set(against[advice.kind])
-        assert "\n" not in advice.line()
-        assert "nan" not in advice.figure
-        json.dumps(advice.to_json(), allow_nan=False)
-    applied = ExperimentConfig(**merge({"name": "again"}, read_overrides(settings)))
-    for setting in settings:
-        section, field = setting.split("=")[0].split(".")
-        assert field in getattr(applied, section).model_fields_set
