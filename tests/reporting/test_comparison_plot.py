@@ -13,12 +13,17 @@ from PIL import Image
 
 from snowmelt.reporting.comparison_plot import comparison_figure, draw_comparison
 
+LONG = "an-arm-with-a-name-of-sixty-characters-which-is-what-is-allowed-"
+
 
 @pytest.mark.parametrize("arms", [2, 9])
-def test_no_label_lies_over_another(arms: int) -> None:
-    figure = comparison_figure(
-        compared(arms, names={1: "an-arm-with-a-name-of-sixty-characters-which-is-what-is-allowed-"})
-    )
+@pytest.mark.parametrize("base", ["plain", "ten-letter", "eleven-char", LONG])
+@pytest.mark.parametrize("alone", [0, 1])
+def test_no_label_lies_over_another(arms: int, base: str, alone: int) -> None:
+    content = compared(arms, names={0: base, 1: f"{LONG[:-1]}+"})
+    for difference in list(content["differences"].values())[:alone]:  # of nine arms, so both kinds are there
+        difference["seeds"] = 1
+    figure = comparison_figure(content)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     for axes in figure.axes:
@@ -47,6 +52,31 @@ def test_points_means_and_intervals_are_those_of_the_comparison() -> None:
     assert labels == [*NAMES[:3], "teacher"]
     means = [line for line in curves.lines if line.get_label() in NAMES]
     assert [line.get_ydata()[-1] for line in means] == pytest.approx([row["val_miou"] for row in content["arms"]])
+
+
+def test_an_interval_of_the_images_alone_looks_and_is_called_different() -> None:
+    content = compared(3)
+    content["differences"]["cooled"]["seeds"] = 1
+    axes = comparison_figure(content).axes[0]
+    base = content["arms"][0]["miou"]
+    bars = [
+        next(line for line in axes.lines if np.allclose(line.get_xdata(), (base + row["low"], base + row["high"])))
+        for row in content["arms"][1:]
+    ]
+    assert [bar.get_linestyle() for bar in bars] == ["-", "--"]
+    assert bars[0].get_alpha() is None
+    assert bars[1].get_alpha() < 1
+    legend = axes.get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    usual = "95 % interval of the difference to plain"
+    alone = f"{usual},\nof the images alone (one seed)"
+    assert {usual, alone} <= set(names)
+    handles = dict(zip(names, legend.get_lines(), strict=True))
+    assert handles[alone].get_linestyle() == "--"
+    assert handles[usual].get_linestyle() == "-"
+    one = [text.get_text() for text in comparison_figure(compared(3, seeds=1)).axes[0].get_legend().get_texts()]
+    assert alone in one
+    assert usual not in one
 
 
 def test_arms_are_told_apart_without_colour_where_colours_come_again() -> None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snowmelt.reporting.comparison_table import intervals_of, rests_on_one_seed
 from snowmelt.reporting.plots import GREY, LINES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 STYLES = ("-", "--", ":")  # arms beyond the seven colours that colour-blind people tell apart differ in these too
 LONGEST = 22  # characters of an arm's name
+SHORT = 10  # characters of a base's name that leave room for three columns of labels
 
 
 def draw_comparison(path: Path, content: Mapping[str, Any]) -> None:
@@ -51,6 +54,7 @@ def _draw_scores(axes: Axes, content: Mapping[str, Any]) -> None:
     arms, teacher = content["arms"], content["teacher"]
     by_arm = {row["arm"]: [run["miou"] for run in content["runs"] if run["arm"] == row["arm"]] for row in arms}
     base = next(row["miou"] for row in arms if row["arm"] == content["base"])
+    intervals = intervals_of(content)
     labels: dict[str, Any] = {
         "a seed": Line2D([], [], color=GREY, marker="o", linestyle="", markersize=5),
         "mean": Line2D([], [], color=GREY, marker="|", linestyle="", markersize=12, markeredgewidth=2.5),
@@ -60,23 +64,34 @@ def _draw_scores(axes: Axes, content: Mapping[str, Any]) -> None:
         seeds = [value for value in by_arm[row["arm"]] if value is not None]
         axes.scatter(seeds, [position] * len(seeds), s=26, color=color, alpha=0.75, zorder=3)
         axes.plot([row["miou"]] * 2, [position - 0.28, position + 0.28], color=color, linewidth=2.5)
-        if row["low"] is not None:
-            ends = [base + row["low"], base + row["high"]]
-            name = (
-                f"{100 * content['statistics']['level']:.4g} % interval of the difference to {_short(content['base'])}"
-            )
-            labels[name] = axes.plot(
-                ends, [position + 0.36] * 2, color=GREY, linewidth=1.4, marker="|", markersize=7, zorder=2
-            )[0]
+        if row["arm"] in intervals:
+            name, handle = _draw_interval(axes, position + 0.36, base, intervals[row["arm"]], content)
+            labels[name] = handle
     labels[f"mean of {_short(content['base'])}"] = axes.axvline(base, color=GREY, linewidth=1, linestyle="--", zorder=1)
     if teacher is not None and teacher["miou"] is not None:
         labels["teacher"] = axes.axvline(teacher["miou"], color="black", linewidth=1.2, linestyle="-.", zorder=1)
     axes.set_yticks(range(len(arms)), [_short(row["arm"]) for row in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_xlabel(f"mIoU on {content['part']}")
+    columns = 3 if len(content["base"]) <= SHORT else 2  # its name is in several of the labels
     axes.legend(
-        labels.values(), labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=8.5
+        labels.values(), labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8.5
     )
+
+
+def _draw_interval(
+    axes: Axes, height: float, base: float, difference: Mapping[str, Any], content: Mapping[str, Any]
+) -> tuple[str, Line2D]:
+    """Its legend and its bar: pale and dashed where one seed stands behind it, so that it looks like no clear win."""
+    gap = " " if len(content["base"]) <= SHORT else "\n"
+    level = f"{100 * content['statistics']['level']:.4g} %"
+    name = f"{level} interval of the difference{gap}to {_short(content['base'])}"
+    ends = [base + difference["low"], base + difference["high"]]
+    bar = axes.plot(ends, [height] * 2, color=GREY, linewidth=1.4, marker="|", markersize=7, zorder=2)[0]
+    if rests_on_one_seed(difference):
+        name += ",\nof the images alone (one seed)"
+        bar.set(linestyle=(0, (3, 2)), linewidth=1.1, alpha=0.6)
+    return name, bar
 
 
 def _draw_curves(axes: Axes, content: Mapping[str, Any]) -> None:

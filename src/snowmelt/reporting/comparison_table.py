@@ -1,18 +1,82 @@
-"""A comparison of arms as tables of 80 columns: scores, costs, and scores on a second data set."""
+"""A comparison of arms as tables: scores, costs, and scores on a second data set; whole on a narrow console too."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 Row = Mapping[str, Any]
 NOTHING = "-"
+TEACHER = "(teacher)"  # in the column of names
+FIRST = "arm"  # head of the column of names
+LEAST = 12  # longer names may be folded to this many characters before a table breaks in two
+WIDE = 10_000  # columns of a console on which everything fits
 
 
-def comparison_tables(content: Mapping[str, Any]) -> list[Table]:
+class Sheet:
+    """A table of arms that breaks between columns where the console is too narrow, so that no number is ever cut."""
+
+    def __init__(self, title: str, heads: Sequence[str], caption: str | None = None) -> None:
+        self.title, self.heads, self.caption = title, tuple(heads), caption
+        self.rows: list[tuple[str, ...]] = []
+        self.sections: set[int] = set()  # rows with a line above
+
+    def add_row(self, arm: str, *cells: str) -> None:
+        """A row: the name, then a cell for each of ``heads``."""
+        if len(cells) != len(self.heads):
+            raise ValueError(f"{arm}: {len(cells)} cells for {len(self.heads)} columns")
+        self.rows.append((arm, *cells))
+
+    def add_section(self) -> None:
+        """A line above the next row."""
+        self.sections.add(len(self.rows))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for first, end, arm_width in self._pieces(console, options):
+            yield self._table(first, end, arm_width, self.title if first == 0 else None)
+        if self.caption is not None:
+            yield Text(self.caption, style="table.caption")
+
+    def _pieces(self, console: Console, options: ConsoleOptions) -> Iterator[tuple[int, int, int]]:
+        """Columns ``first`` up to ``end``, as many as there is room for, and the width of the names beside them."""
+        longest = max(cell_len(name) for name in (FIRST, *(row[0] for row in self.rows)))
+        first = 0
+        while first < len(self.heads):
+            end, room = first + 1, self._room(console, options, first, first + 1)
+            while end < len(self.heads):
+                more = self._room(console, options, first, end + 1)
+                if more < min(longest, LEAST):
+                    break
+                end, room = end + 1, more
+            yield first, end, max(len(FIRST), min(longest, room))
+            first = end
+
+    def _room(self, console: Console, options: ConsoleOptions, first: int, end: int) -> int:
+        """Characters that the columns ``first`` up to ``end`` leave for names."""
+        wide = options.update(width=WIDE)
+        table = self._table(first, end, len(FIRST), None)
+        return options.max_width - Measurement.get(console, wide, table).maximum + len(FIRST)
+
+    def _table(self, first: int, end: int, arm_width: int, title: str | None) -> Table:
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column(FIRST, overflow="fold", width=arm_width)
+        for head in self.heads[first:end]:
+            table.add_column(head, justify="right", no_wrap=True)
+        for position, row in enumerate(self.rows):
+            if position in self.sections:
+                table.add_section()
+            table.add_row(row[0], *row[1 + first : 1 + end])
+        return table
+
+
+def comparison_tables(content: Mapping[str, Any]) -> list[Sheet]:
     """The tables of a comparison.
 
     Args:
@@ -24,20 +88,27 @@ def comparison_tables(content: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def scores_table(content: Mapping[str, Any]) -> Table:
+def scores_table(content: Mapping[str, Any]) -> Sheet:
     """mIoU by arm, its spread over the seeds, and the difference to the base with its interval."""
     base, teacher = content["base"], content["teacher"]
     level = f"{100 * content['statistics']['level']:.4g} %"
-    table = _table(f"{content['name']}: scores on {content['part']}")
-    _columns(table, "mIoU", "sd over\nseeds", f"vs {_short(base, 10)}", f"{level}\ninterval", "relative")
-    if teacher is not None:
-        _columns(table, "of\nteacher")
+    differences = intervals_of(content)
+    alone = [rests_on_one_seed(each) for each in differences.values()]
+    interval = f"{level} interval\nof the images\nalone*" if alone and all(alone) else f"{level}\ninterval"
+    marked = any(alone) and not all(alone)  # rows of both kinds are told apart one by one
+    caption = "* one seed: of the images alone, says nothing about the next seed" if any(alone) else None
+    heads = ["mIoU", "sd over\nseeds", f"vs {_short(base, 10)}", interval, "relative"]
+    table = Sheet(
+        f"{content['name']}: scores on {content['part']}",
+        heads if teacher is None else [*heads, "of\nteacher"],
+        caption,
+    )
     for row in content["arms"]:
         cells = [
             _score(row["miou"]),
             _score(row["deviation"]),
             _signed(row["difference"]),
-            _interval(row),
+            _interval(differences.get(row["arm"]), marked),
             _percent(row["relative"], sign=True),
         ]
         table.add_row(row["arm"], *cells, *([] if teacher is None else [_percent(row["share_of_teacher"])]))
@@ -45,27 +116,32 @@ def scores_table(content: Mapping[str, Any]) -> Table:
         difference = teacher["difference"] or {}
         table.add_section()
         table.add_row(
-            "(teacher)",
+            TEACHER,
             _score(teacher["miou"]),
             NOTHING,
             _signed(difference.get("estimate")),
-            _interval(difference),
+            _interval(differences.get(TEACHER), marked),
             _percent(difference.get("relative"), sign=True),
             NOTHING,
         )
     return table
 
 
-def costs_table(content: Mapping[str, Any]) -> Table:
-    """What each arm took, and how long it took to what the base reached at its best."""
+def costs_table(content: Mapping[str, Any]) -> Sheet:
+    """What each arm took, and how long it took to the mean of the best scores of the base's seeds."""
     base, teacher = content["base"], content["teacher"]
     caption = "training steps alone, mean over the seeds; scoring not counted"
     if teacher is not None:
         caption += f"\nteacher: {_seconds(teacher['training_seconds'])} of training, "
         caption += f"{_seconds(teacher['cache_seconds'])} for its pass over the images"
-    table = _table("What it took", caption)
-    _columns(
-        table, "seeds", "epochs", "img/s", "training", "+ teacher", f"to {_short(base, 10)}'s\nbest (val)", "agrees"
+    whose = f"{_short(base, 10)}'s"
+    caption += f"\nmean best (val): mean of the best validation scores of {whose} seeds"
+    if any(0 < row["seeds_not_reaching"] < row["seeds"] for row in content["arms"]):
+        caption += "\n(1/2): 1 of 2 seeds reaches it; a seed of the base's own may miss it, too"
+    table = Sheet(
+        "What it took",
+        ["seeds", "epochs", "img/s", "training", "+ teacher", f"to {whose}\nmean best\n(val)", "agrees"],
+        caption,
     )
     for row in content["arms"]:
         reached = row["seeds"] - row["seeds_not_reaching"]
@@ -83,45 +159,44 @@ def costs_table(content: Mapping[str, Any]) -> Table:
     return table
 
 
-def transfer_table(content: Mapping[str, Any]) -> Table:
+def transfer_table(content: Mapping[str, Any]) -> Sheet:
     """Scores on the second data set: what was retained."""
     base, teacher = content["base"], content["teacher"]
-    table = _table("Scores on the second data set")
-    _columns(table, "mIoU", f"of {_short(base, 16)}'s")
-    if teacher is not None:
-        _columns(table, "of teacher's")
+    heads = ["mIoU", f"of {_short(base, 16)}'s"]
+    table = Sheet("Scores on the second data set", heads if teacher is None else [*heads, "of teacher's"])
     for row in content["arms"]:
         cells = [_score(row["transfer"]), _percent(row["transfer_of_base"])]
         table.add_row(row["arm"], *cells, *([] if teacher is None else [_percent(row["transfer_of_teacher"])]))
     if teacher is not None:
         table.add_section()
-        table.add_row("(teacher)", _score(teacher["transfer"]), NOTHING, NOTHING)
+        table.add_row(TEACHER, _score(teacher["transfer"]), NOTHING, NOTHING)
     return table
 
 
-def budget_table(budgets: Sequence[Row], base: str) -> Table:
+def budget_table(budgets: Sequence[Row], base: str) -> Sheet:
     """Epochs at equal seconds, before anything trains.
 
     Args:
         budgets: ``arm``, ``epochs``, ``first_epoch``, ``last_epoch`` and ``seconds`` of each arm.
     """
-    table = _table(f"As many epochs as fit into the time of {base}", "predicted from a few steps of each stage")
-    _columns(table, "first stage", "last stage", "epochs", "in all")
+    heads = ["first stage", "last stage", "epochs", "in all"]
+    table = Sheet(f"As many epochs as fit into the time of {base}", heads, "predicted from a few steps of each stage")
     for row in budgets:
         cells = [f"{_seconds(row['first_epoch'])}/epoch", f"{_seconds(row['last_epoch'])}/epoch"]
         table.add_row(row["arm"], *cells, str(row["epochs"]), _seconds(row["seconds"]))
     return table
 
 
-def _table(title: str, caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("arm", overflow="fold", min_width=11)
-    return table
+def intervals_of(content: Mapping[str, Any]) -> dict[str, Row]:
+    """The differences to the base that have an interval, by arm; the teacher's is ``TEACHER``."""
+    teacher = content["teacher"]
+    differences = {**content["differences"], TEACHER: None if teacher is None else teacher["difference"]}
+    return {name: each for name, each in differences.items() if each is not None and each["low"] is not None}
 
 
-def _columns(table: Table, *names: str) -> None:
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+def rests_on_one_seed(difference: Row) -> bool:
+    """Whether its interval is over images alone and says nothing about the next seed."""
+    return bool(difference["seeds"] == 1)
 
 
 def _short(name: str, most: int) -> str:
@@ -136,9 +211,11 @@ def _signed(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.4f}"
 
 
-def _interval(row: Row) -> str:
-    low, high = row.get("low"), row.get("high")
-    return NOTHING if low is None or high is None else f"{low:+.4f} {high:+.4f}"
+def _interval(difference: Row | None, marked: bool) -> str:
+    if difference is None:
+        return NOTHING
+    ends = f"{difference['low']:+.4f} {difference['high']:+.4f}"
+    return f"* {ends}" if marked and rests_on_one_seed(difference) else ends
 
 
 def _percent(value: float | None, sign: bool = False) -> str:
