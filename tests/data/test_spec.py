@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,3 +194,16 @@ def test_a_second_data_set_with_other_classes_is_refused_with_those_that_differ(
         open_second(str(root), ("ground", "dog"))
     with pytest.raises(SnowmeltError, match="they stand in another order"):
         open_second(str(root), ("thing", "ground"))
+
+
+def test_a_folder_with_a_test_part_alone_can_be_scored_on_but_not_trained_on(write_folder: WriteFolder) -> None:
+    root = write_folder(count=3)
+    for kind in ("images", "masks"):
+        (root / "test").mkdir(exist_ok=True)
+        shutil.move(root / kind, root / "test" / kind)
+    found, part = open_second(str(root), ("background", "foreground"))
+    assert (part, len(found)) == ("test", 3)
+    with pytest.raises(SnowmeltError, match=r"has test/ but no train/; point at a folder that has train/"):
+        open_splits(str(root))
+    with pytest.raises(SnowmeltError, match=r"has test/ but no val/ nor train/; point at .* val or train/"):
+        open_splits("scenes:20", val=str(root))

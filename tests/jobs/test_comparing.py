@@ -197,7 +197,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(copied: Compared) -> None
     bad = "optimizer.lr=1e30 optimizer.clip_norm=null optimizer.warmup=0 training.max_skipped=1"
     own = (f"broken: plain {bad}", "few: plain data.limit=2 data.image_size=32")
     text = refusal(copied.request(("plain",), *own, seeds=(0,)))
-    assert text.startswith("1 runs failed (broken-seed0)")
+    assert text.startswith("1 run failed (broken-seed0)") and "broken-seed0: epoch 0" in text
     content = copied.content()
     assert [row["arm"] for row in content["arms"]] == ["plain", "few"]
     assert any(note.startswith("broken-seed0 failed and is left out: epoch 0") for note in content["notes"])

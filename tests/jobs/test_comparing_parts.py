@@ -116,6 +116,12 @@ def test_two_comparisons_do_not_train_one_run(tmp_path: Path) -> None:
         pytest.fail("both have it")
     with held(engine, path, waits=False):
         pass
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SnowmeltError, match=r"cannot be made or written .* output=DIR"),
+        held(engine, tmp_path / "file" / "x-compare" / ".lock", waits=True),
+    ):
+        pytest.fail("nothing can lie in a file")
 
 
 def test_runs_are_found_by_arm_and_seed(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_arms_without_a_common_seed_or_a_second_image_are_not_judged() -> None:
     ]
     verdict = said_by(*single)
     assert "one image has no interval" in verdict.sentences[0] and verdict.helped == "unclear"
+    assert "score more images" in verdict.sentences[0] and "no difference to look for" not in verdict.sentences[0]
     assert "nan" not in " ".join(verdict.sentences)
 
 

@@ -166,8 +166,6 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
             f"{root}: holds neither {image_folder}/ nor train/{image_folder}/ nor {image_folder}/train/; put the "
             "pictures there or set data.image_folder and data.mask_folder"
         )
-    if "train" not in found:
-        raise SnowmeltError(f"{root}: has {'/, '.join(found)}/ but no train/; point at a folder that has train/")
     return found
 
 

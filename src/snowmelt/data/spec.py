@@ -117,11 +117,10 @@ def open_splits(
     names = tuple(classes) if classes is not None else None
     opener = _Opener(seed, image_size, image_folder, mask_folder, names, val_fraction, index_folder)
     found = opener.open(parse_spec(spec), default_classes=None)
-    train, test = found["train"], found.get("test")
+    train, test = _part_of(found, ("train",), spec), found.get("test")
     if val is not None:
         second = opener.open(parse_spec(val), default_classes=train.classes)
-        chosen = "val" if "val" in second else "train"
-        validation = second[chosen]
+        validation = _part_of(second, ("val", "train"), val)
         note = f"validation: {len(validation)} images of {val}"
     elif "val" in found:
         validation = found["val"]
@@ -137,6 +136,17 @@ def open_splits(
             _same_classes(train, other, names)
     note += f"; test: {len(test)} images" if test is not None else "; no test set"
     return Splits(train, validation, test, note)
+
+
+def _part_of(found: dict[str, Source], wanted: tuple[str, ...], spec: str) -> Source:
+    """The first of the wanted parts that is there."""
+    for name in wanted:
+        if name in found:
+            return found[name]
+    names = "/ nor ".join(wanted)
+    raise SnowmeltError(
+        f"{spec}: has {'/, '.join(found)}/ but no {names}/; point at a folder that has {' or '.join(wanted)}/"
+    )
 
 
 def open_second(
@@ -197,7 +207,7 @@ class _Opener:
     index_folder: Path | None
 
     def open(self, spec: Spec, default_classes: tuple[str, ...] | None) -> dict[str, Source]:
-        """Sources by split name; there is always "train"."""
+        """Sources by split name; one without splits is "train"."""
         if isinstance(spec, FolderSpec):
             folders = open_folder(
                 spec.path,

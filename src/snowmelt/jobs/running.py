@@ -145,8 +145,11 @@ def adopt_choices(root: Path, config: ExperimentConfig) -> ExperimentConfig:
     return with_values(config, values)
 
 
-def check_same_settings(root: Path, config: ExperimentConfig) -> None:
+def check_same_settings(root: Path, config: ExperimentConfig, anew: str = "--overwrite or --run-name") -> None:
     """Refuse to go on with a run under settings that would have given another one.
+
+    Args:
+        anew: options of the command that begin a new run.
 
     Raises:
         SnowmeltError: names each setting that differs.
@@ -163,5 +166,5 @@ def check_same_settings(root: Path, config: ExperimentConfig) -> None:
     if different:
         raise SnowmeltError(
             f"{root}: cannot resume with other settings: {'; '.join(different)}; "
-            "give the same settings, or start anew with --overwrite or --run-name"
+            f"give the same settings, or start anew with {anew}"
         )

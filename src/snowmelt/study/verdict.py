@@ -216,8 +216,10 @@ def _need(difference: Difference) -> str:
     """What it would take to see a difference of this size, in four of five comparisons."""
     if difference.seeds < 2:
         return "train at least three seeds"
-    if difference.estimate == 0 or math.isnan(difference.low):
+    if difference.estimate == 0:
         return "there is no difference to look for"
+    if math.isnan(difference.low):
+        return "score more images"
     seeds = seeds_needed(difference)
     if seeds is not None:
         return f"about {seeds} seeds would be needed to see a difference of this size"

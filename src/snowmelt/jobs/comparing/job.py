@@ -44,9 +44,11 @@ def compare_experiment(request: CompareRequest, as_json: bool = False) -> Compar
         if material.main.leads:
             print(json.dumps(comparison.to_dict(), indent=2, allow_nan=False, ensure_ascii=False))
     if failures.reasons:
+        first, reason = next(iter(failures.reasons.items()))
+        count = len(failures.reasons)
         raise SnowmeltError(
-            f"{len(failures.reasons)} runs failed ({', '.join(failures.reasons)}), the comparison is of the others; "
-            "their logs say why"
+            f"{count} {'run' if count == 1 else 'runs'} failed ({', '.join(failures.reasons)}), the comparison is of "
+            f"the others; {first}: {reason}"
         )
     return comparison
 

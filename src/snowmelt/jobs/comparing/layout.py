@@ -84,14 +84,23 @@ def held(engine: Engine, path: Path, waits: bool) -> Iterator[None]:
     Raises:
         SnowmeltError: somebody else holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with _opened(path) as file:
         taken = engine.rank == 0 and not _lock(file, waits)
         if int(engine.sum_over_processes(torch.tensor(int(taken), device=engine.device))):
             raise SnowmeltError(
                 f"{path.parent}: another process trains {path.stem.lstrip('.')}; wait for it, or give other --seeds"
             )
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a")
+    except OSError as error:
+        raise SnowmeltError(
+            f"{path.parent}: cannot be made or written ({error}); choose a place you may write with --set output=DIR"
+        ) from error
 
 
 def _lock(file: IO[str], waits: bool) -> bool:
