@@ -206,7 +206,7 @@ def test_a_score_that_jumps_to_and_fro_asks_for_an_average_or_a_lower_rate() -> 
 
 
 def test_no_advice_contradicts_another() -> None:
-    assert kinds(table(RISING, val=TURNED), SMALL) == ["overfitting", "small data"]  # not: longer
+    assert kinds(table(RISING, val=TURNED), SMALL) == ["overfitting"]  # not: longer
     overfitting, small = advise(table(val=TURNED), SMALL)
     assert "thaw.lr_scale=0.05" in overfitting.settings
     assert not any(setting.startswith("thaw.lr_scale") for setting in small.settings)

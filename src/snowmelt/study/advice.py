@@ -59,8 +59,9 @@ class _Rule:
 # What went wrong in this run comes first, then what it lacked, then what the guide says of runs like it.
 RULES = (
     _Rule("fell after a thaw", "curve", rules.fall_after_thaw),
-    _Rule("overfitting", "guide", rules.overfitting),
-    _Rule("jump at a thaw", "curve", rules.jump_at_thaw),
+    # Who is told to stop before a block is told nothing else about thawing.
+    _Rule("overfitting", "guide", rules.overfitting, against=("fell after a thaw",)),
+    _Rule("jump at a thaw", "curve", rules.jump_at_thaw, against=("fell after a thaw",)),
     _Rule("unstable", "curve", rules.unstable),
     _Rule("weak teacher", "curve", rules.weak_teacher),
     # Who overfits has learnt too long already, and who should stop before a block need not wait for the others.
@@ -72,7 +73,13 @@ RULES = (
         "slow, by the guide", "guide", rules.slow_published, against=("overfitting", "not all thawed", "fine-tuning")
     ),
     # A hundredth of the rate would slow down further what is slow, and later thaws come too late where time ran out.
-    _Rule("small data", "guide", rules.small_data, against=("not all thawed", "slow", "slow, by the guide")),
+    # They also take more epochs, which is not for who overfits or thaws fewer blocks.
+    _Rule(
+        "small data",
+        "guide",
+        rules.small_data,
+        against=("fell after a thaw", "overfitting", "not all thawed", "slow", "fine-tuning", "slow, by the guide"),
+    ),
 )
 
 

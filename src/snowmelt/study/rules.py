@@ -115,7 +115,11 @@ def overfitting(curves: Curves, facts: RunFacts) -> Found | None:
         return None
     settings: dict[str, Any] = {}
     if facts.progressive and facts.target > 0:
-        settings = {"thaw.start": 2 * max(facts.start, 1)} if facts.guard else {"reactions.thaw_guard": True}
+        later = min(2 * max(facts.start, 1), facts.epochs // 2)  # a thaw after the run's end would be none
+        if not facts.guard:
+            settings = {"reactions.thaw_guard": True}
+        elif later > facts.start:
+            settings = {"thaw.start": later}
     if facts.lr_scale > PUBLISHED["overfitting_scale"]:
         settings["thaw.lr_scale"] = PUBLISHED["overfitting_scale"]
     if not settings:
