@@ -207,9 +207,8 @@ def test_a_score_that_jumps_to_and_fro_asks_for_an_average_or_a_lower_rate() -> 
 
 def test_no_advice_contradicts_another() -> None:
     assert kinds(table(RISING, val=TURNED), SMALL) == ["overfitting"]  # not: longer
-    overfitting, small = advise(table(val=TURNED), SMALL)
+    (overfitting,) = advise(table(val=TURNED), SMALL)  # nor to thaw over more epochs, as small sets are
     assert "thaw.lr_scale=0.05" in overfitting.settings
-    assert not any(setting.startswith("thaw.lr_scale") for setting in small.settings)
     assert kinds(table(RISING), SMALL) == ["slow", "slow, by the guide"]  # not: a lower rate
     short = table(RISING, thawed=[0] * 20)
     assert kinds(short, replace(SMALL, start=20)) == ["not all thawed"]  # not: later
