@@ -43,7 +43,7 @@ from made_data import make_coco
 from snowmelt.config import with_values
 from snowmelt.evaluation import ConfusionMatrix
 from snowmelt.jobs import train_experiment
-from snowmelt.training import Announcer, Checkpoints, Scorer, TrainingRun, TrainState, loop, scoring
+from snowmelt.training import Announcer, Checkpoints, Scorer, TrainingRun, TrainState, loop, out_of_memory, scoring
 
 PARTS = ("training steps", "waiting", "validation", "logging", "listeners", "metrics", "checkpoints", "rest")
 OVERHEAD = PARTS[3:]
@@ -117,7 +117,7 @@ class TimedBatches:
 
 def watch(stopwatch: Stopwatch) -> None:
     """Put the clock into the loop, at the borders between the parts."""
-    stopwatch.wrap(loop, "train_step", "training steps")
+    stopwatch.wrap(out_of_memory, "train_step", "training steps")
     stopwatch.wrap(Announcer, "tell", "listeners")
     stopwatch.wrap(Scorer, "score", "validation")
     stopwatch.wrap(Checkpoints, "save_last", "checkpoints")
