@@ -87,20 +87,13 @@ def adopt_weights(config: ExperimentConfig, arms: Sequence[Arm], folder: Compare
     for arm in arms:
         for seed in folder.seeds_of(arm.name):
             run = folder.run(arm.name, seed)
-            if not run.config_file.exists():
-                continue
-            before = ExperimentConfig(**run.read_config())
-            values: dict[str, Any] = {}
-            if config.student.weights == "auto" and before.student.encoder == config.student.encoder:
-                values["student"] = {"weights": before.student.weights}
-            ours, theirs = config.teacher.network, before.teacher.network
-            if ours.weights == "auto" and ours.encoder == theirs.encoder and theirs.weights != "auto":
-                values["teacher"] = {"network": {"weights": theirs.weights}}
-            config = with_values(config, values)
+            if run.config_file.exists():
+                config = _share_weights(ExperimentConfig(**run.read_config()), config)
     return config
 
 
 def _share_weights(main: ExperimentConfig, config: ExperimentConfig) -> ExperimentConfig:
+    """``config`` with the encoder weights that it leaves to ``auto`` as ``main`` has them, where the encoders agree."""
     values: dict[str, Any] = {}
     if config.student.weights == "auto" and config.student.encoder == main.student.encoder:
         values["student"] = {"weights": main.student.weights}
