@@ -12,11 +12,11 @@ CPU = torch.device("cpu")
 def test_a_peak_is_seen_and_forgotten() -> None:
     assert reset_peak(CPU)
     before = read_peak(CPU)
-    torch.ones(128 * MIB, dtype=torch.uint8)
+    torch.ones(512 * MIB, dtype=torch.uint8)
     peak = read_peak(CPU)
-    assert 120 * MIB < peak - before < 200 * MIB
+    assert 400 * MIB < peak - before < 650 * MIB  # a system that takes idle pages away moves both
     reset_peak(CPU)
-    assert read_peak(CPU) < peak - 100 * MIB
+    assert read_peak(CPU) < peak - 400 * MIB
 
 
 def test_the_room_holds_the_process() -> None:

@@ -103,13 +103,13 @@ def test_the_peak_is_that_of_the_stage(tmp_path: Path) -> None:
 
     def need(module: nn.Module, inputs: Any) -> None:
         if run.thaw.thawed == 1:
-            torch.ones(96 * MIB, dtype=torch.uint8)
+            torch.ones(512 * MIB, dtype=torch.uint8)
 
     run.network.segmentation_head.register_forward_pre_hook(need)
     peaks = {count: cost.peak_bytes / MIB for count, cost in try_stages(run, [0, 1], steps=1).items()}
     again = try_stages(run, [0], steps=1)[0].peak_bytes / MIB
-    assert 80 < peaks[1] - peaks[0] < 140
-    assert abs(again - peaks[0]) < 30
+    assert 400 < peaks[1] - peaks[0] < 650  # a system that takes idle pages away moves both
+    assert abs(again - peaks[0]) < 150
 
 
 def test_batches_go_on_in_the_next_epoch(tmp_path: Path) -> None:
