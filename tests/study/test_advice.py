@@ -167,7 +167,13 @@ def test_a_jump_of_the_training_loss_at_a_thaw_asks_for_a_warm_up() -> None:
     assert (advice.kind, advice.settings) == ("jump at a thaw", ("reactions.block_warmup=1.0",))
     assert "blocks.2 in epoch 6" in advice.text
     assert advice.figure == "training loss 0.9000 in the epoch before, 1.0800 in it"
-    assert one(table(train=loss(0.2)), replace(FACTS, warmup=1.5)).settings == ("reactions.block_warmup=3.0",)
+    wide = replace(FACTS, warmup=1.5, every=4)
+    assert one(table(train=loss(0.2)), wide).settings == ("reactions.block_warmup=3.0",)
+    warm = replace(FACTS, warmup=float(FACTS.every))
+    assert one(table(train=loss(0.2)), replace(warm, every=FACTS.every + 1)).settings == (
+        f"reactions.block_warmup={FACTS.every + 1:.1f}",
+    )
+    assert one(table(train=loss(0.2)), warm).settings == (f"thaw.lr_scale={FACTS.lr_scale / 2}",)
     assert kinds(table(train=loss(0.1))) == []
     assert kinds(table(train=[*FALLING[:3], *[value + 0.2 for value in FALLING[3:]]])) == []  # no thaw there
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from snowmelt.training.memory import MIB
-from snowmelt.training.memory_guard import Survey, describe, survey_stages
+from snowmelt.training.memory_guard import Survey, describe, survey_stages, ways_out
 
 STAGES = {0: 0, 1: 10, 2: 15, 3: 20}
 
@@ -95,3 +95,26 @@ def test_the_table() -> None:
         ["2", "15", "4", "260"],
         ["3", "20", "4", "300"],
     ]
+
+
+def test_ways_out_are_what_was_seen_to_fit() -> None:
+    found = survey(340, Formula(), split=True)  # 8 images: up to one block. 4: all of them
+    smaller = "--set training.batch_size=4 --set training.accumulate=4"
+    assert ways_out(found, 16, under_way=False) == (
+        f"what fits: {smaller}, or --set reactions.memory=split, or --set thaw.most=1"
+    )
+    odd = ways_out(found, 6, under_way=False)  # six images do not come in fours
+    assert odd.startswith("what fits: --set training.batch_size=4, or")
+
+
+def test_a_run_under_way_is_offered_only_what_a_resume_takes() -> None:
+    found = survey(340, Formula(), split=True)
+    assert ways_out(found, 16, True) == "what fits: --set reactions.memory=split, or --set reactions.memory=delay"
+    assert "begin another run with a smaller data.image_size" in ways_out(survey(100, Formula(), True), 16, True)
+
+
+def test_where_no_micro_batch_fits_every_stage_fewer_blocks_may() -> None:
+    found = survey(135, Formula(), split=True)  # 1 image: 120, 130, 140 and 150; 8 images: 260
+    assert (found.micro_batch, found.most_blocks) == (None, None)
+    way = "--set training.batch_size=1 --set training.accumulate=16 --set thaw.most=1"
+    assert ways_out(found, 16, under_way=False) == f"no micro-batch fits every stage; use {way}"

@@ -23,7 +23,7 @@ class ReactionsConfig(Settings):
     memory: Literal["off", "refuse", "split", "delay"] = "off"
     """A stage that needs too much memory: the run is refused, its batches are split, or its thaw is delayed."""
     memory_limit: Count | None = None
-    """MiB that a step may take; without it what the device or the machine has free."""
+    """MiB that training may take at once: tensors on a GPU, the whole process on a CPU; without it what is free."""
 
     @field_validator("memory", mode="before")
     @classmethod

@@ -141,8 +141,11 @@ def jump_at_thaw(curves: Curves, facts: RunFacts) -> Found | None:
     index = max(jumps, key=lambda index: train[index] - train[index - 1])
     name, epoch = curves.newly_thawed(index), int(curves.epochs[index])
     figure = f"training loss {train[index - 1]:.4f} in the epoch before, {train[index]:.4f} in it"
-    text = f"the loss jumped at the thaw of {name} in epoch {epoch}; let a new block's rate rise over its first epoch"
-    return text, figure, {"reactions.block_warmup": max(1.0, 2 * facts.warmup)}
+    told = f"the loss jumped at the thaw of {name} in epoch {epoch}"
+    if facts.warmup >= facts.every:  # the next block thaws before this one is warm
+        return f"{told} in spite of its warm-up; slow the encoder", figure, {"thaw.lr_scale": facts.lr_scale / 2}
+    warmup = min(max(1.0, 2 * facts.warmup), float(facts.every))
+    return f"{told}; let a new block's rate rise over its first epochs", figure, {"reactions.block_warmup": warmup}
 
 
 def unstable(curves: Curves, facts: RunFacts) -> Found | None:

@@ -53,6 +53,12 @@ class Survey:
         fits = [need.thawed for need in self.needs if need.size <= self.limit and need.micro_batch == first]
         return max(fits, default=None)
 
+    @property
+    def widest(self) -> Need | None:
+        """What fits with most thawed blocks, and of those with most images at a time."""
+        fits = [need for need in self.needs if need.size <= self.limit]
+        return max(fits, key=lambda need: (need.thawed, need.micro_batch), default=None)
+
 
 def guard_memory(run: TrainingRun, state: TrainState) -> None:
     """Try every stage that the plan still brings, and react where one needs more than there is.
@@ -166,22 +172,38 @@ def react(run: TrainingRun, state: TrainState, survey: Survey) -> None:
         state.thaw_cap = most
         told += f": no more than {_blocks(most)} for this run"
     else:
-        raise SnowmeltError(f"{told}; {_ways_out(run, survey)}")
+        images = run.options.batch_size * run.options.accumulate
+        raise SnowmeltError(f"{told}; {ways_out(survey, images, under_way=state.step > 0)}")
     run.announcer.tell(Message(told, "warning"))
 
 
-def _ways_out(run: TrainingRun, survey: Survey) -> str:
-    """What would fit, by what was measured."""
-    ways, size, most = [], survey.micro_batch, survey.most_blocks
-    images = run.options.batch_size * run.options.accumulate
-    if size is not None:
-        accumulate = f" --set training.accumulate={images // size}" if images % size == 0 else ""
-        ways += [f"--set training.batch_size={size}{accumulate}", "--set reactions.memory=split"]
-    if most is not None:
-        ways.append(f"--set thaw.most={most}")
-    if not ways:
-        return "not even one image at a time fits; use a smaller data.image_size or a smaller network"
-    return "what fits: " + ", or ".join(ways)
+def ways_out(survey: Survey, images: int, under_way: bool) -> str:
+    """What would fit, by what was measured.
+
+    Args:
+        images: of the effective batch, which smaller batches keep by accumulating.
+        under_way: the run has steps behind it, so only what a resume takes can help it.
+    """
+    size, most, widest = survey.micro_batch, survey.most_blocks, survey.widest
+    if under_way:
+        ways = ["--set reactions.memory=split"] if size is not None else []
+        ways += ["--set reactions.memory=delay"] if most is not None else []
+        otherwise = "resume it where there is more memory, or begin another run with"
+    else:
+        ways = [] if size is None else [_smaller_batch(size, images), "--set reactions.memory=split"]
+        ways += [] if most is None else [f"--set thaw.most={most}"]
+        otherwise = "use"
+    if ways:
+        return "what fits: " + ", or ".join(ways)
+    if widest is not None:
+        fits = f"{_smaller_batch(widest.micro_batch, images)} --set thaw.most={widest.thawed}"
+        return f"no micro-batch fits every stage; {otherwise} {fits}"
+    return f"not even one image at a time fits; {otherwise} a smaller data.image_size or a smaller network"
+
+
+def _smaller_batch(size: int, images: int) -> str:
+    accumulate = f" --set training.accumulate={images // size}" if images % size == 0 else ""
+    return f"--set training.batch_size={size}{accumulate}"
 
 
 def describe(survey: Survey) -> str:
