@@ -9,7 +9,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types lock clean
+.PHONY: help setup demo test lint format types docs pictures lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
@@ -33,11 +33,17 @@ format: setup  ## Mend what lint can mend
 types: setup  ## Check types
 	$(BIN)/mypy
 
+docs: setup  ## Build the documentation into site/; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+pictures: setup  ## Train the pictures' own run (half an hour on two cores) and draw the documents' pictures from it
+	$(BIN)/python scripts/draw_pictures.py
+
 lock: setup  ## Resolve all dependencies anew and write the pins
 	UV="$(UV)" $(BIN)/python scripts/lock.py
 
 clean:  ## Remove the environment and what tools left behind; runs under experiments/ stay
-	rm -rf .venv .uv uv.lock build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv uv.lock build dist site .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The requirements come with hashes; the project itself is installed without looking at its dependencies again.

@@ -30,7 +30,14 @@ from snowmelt.schedules import LearningRateSchedule
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ja.md")
-DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md", "docs/concepts.md", "docs/compare.md")
+GUIDES = ("index", "quick-start", "reference", "reference.ja", "in-pictures", "settings", "concepts", "compare")
+HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))
+DOCUMENTS = (
+    *READMES,
+    *("CONTRIBUTING.md", "CHANGELOG.md"),
+    *(f"docs/{name}.md" for name in GUIDES),
+    *(f"docs/how-to/{name}.md" for name in HOW_TOS),
+)
 REFERENCE_USE = [
     f"uv run python train_distillation_staged.py --config {REFERENCE} --epochs 50 --batch_size 4",
     f"tensorboard --logdir experiments/{REFERENCE}/logs",
@@ -244,7 +251,8 @@ def test_documents_name_no_machine_and_no_registry(name: str) -> None:
 
 def test_every_dependency_is_accounted_for() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))
-    lines = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    groups = project["dependency-groups"]
+    lines = [*project["project"]["dependencies"], *groups["dev"], *groups["docs"]]
     lines += project["build-system"]["requires"]
     documented = {row[0].split("`")[1] for row in table_rows("CONTRIBUTING.md", columns=4)}
     assert {Requirement(line).name for line in lines} <= documented

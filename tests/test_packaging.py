@@ -160,12 +160,17 @@ def test_uv_lock_is_not_tracked() -> None:
 
 def test_the_commands_that_newcomers_type_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("setup", "demo", "test", "lint", "types", "lock", "clean"):
+    for target in ("setup", "demo", "test", "lint", "types", "docs", "lock", "clean"):
         assert re.search(rf"(?m)^{target}:", makefile)
     check = ROOT / ".ci" / "run"
     assert os.access(check, os.X_OK)
     steps = [line for line in check.read_text().splitlines() if line.startswith("make ")]
-    assert steps == ["make lint", "make types", "make test"]  # the tests last: their count is the closing line
+    assert steps == [
+        "make lint",
+        "make types",
+        "make docs",
+        "make test",
+    ]  # their count comes last
 
 
 def test_the_package_says_who_it_is() -> None:

@@ -1,0 +1,64 @@
+"""What MkDocs cannot know by itself: pages made from files outside ``docs/``, and which pages are Japanese.
+
+MkDocs calls the functions by their names. ``changelog.md`` and ``contributing.md`` are the files of the repository's
+root; every room of the package gets a page ``api/ROOM.md`` of its own, so a new room is in the site when it has an
+``__all__``.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "snowmelt"
+API = "API"
+FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+
+
+def rooms() -> list[str]:
+    """Names of the package's rooms with public names, in alphabetical order."""
+    return sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py") if public_names(path))
+
+
+def public_names(path: Path) -> list[str]:
+    """What ``__all__`` of a module lists, read without importing it."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == "__all__" for target in node.targets):
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def api_page(room: str) -> str:
+    """Markdown of a room's page: the package's docstring, then every public name with its own."""
+    names = public_names(PACKAGE / room / "__init__.py")
+    members = "".join(f"        - {name}\n" for name in names)
+    return f"# snowmelt.{room}\n\n::: snowmelt.{room}\n    options:\n      members:\n{members}"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the rooms' pages under the empty section ``API`` of the navigation."""
+    pages = [{f"snowmelt.{room}": f"api/{room}.md"} for room in rooms()]
+    config.nav = [{API: pages} if list(entry) == [API] else entry for entry in config.nav or []]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are no files under ``docs/``."""
+    for target, source in FROM_ROOT.items():
+        files.append(File.generated(config, target, content=(ROOT / source).read_text(encoding="utf-8")))
+    for room in rooms():
+        files.append(File.generated(config, f"api/{room}.md", content=api_page(room)))
+    return files
+
+
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Name the language of a Japanese page, by which browsers choose glyphs and break lines."""
+    if page.file.src_uri.endswith(".ja.md"):
+        return output.replace('<html lang="en"', '<html lang="ja"', 1)
+    return output

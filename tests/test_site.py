@@ -1,0 +1,151 @@
+"""The documentation site without building it: navigation, settings, pictures, and the reference guide's figures."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+import snowmelt
+from snowmelt.build import make_plan_of
+from snowmelt.config import ThawConfig
+from snowmelt.config_manager import REFERENCE, ConfigManager
+from snowmelt.errors import SnowmeltError
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+GUIDES = ("reference.md", "reference.ja.md")
+PICTURES = sorted(DOCS.rglob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    """``scripts/site_hook.py``, which MkDocs loads by its path, too."""
+    spec = importlib.util.spec_from_file_location("site_hook", ROOT / "scripts" / "site_hook.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def pages(entries: list[Any]) -> Iterator[str]:
+    """Every page that a navigation names, sections opened up."""
+    for entry in entries:
+        for target in entry.values() if isinstance(entry, dict) else [entry]:
+            if isinstance(target, str):
+                yield target
+            else:
+                yield from pages(target)
+
+
+def test_the_navigation_names_every_page_once(hook: ModuleType) -> None:
+    """A new docs/*.md needs a line in mkdocs.yml."""
+    named = list(pages(SITE["nav"]))
+    there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert sorted(named) == sorted(there | set(hook.FROM_ROOT))
+
+
+def test_every_room_with_public_names_has_a_page(hook: ModuleType) -> None:
+    source = Path(snowmelt.__file__).parent
+    rooms = sorted(path.parent.name for path in source.glob("*/__init__.py") if "__all__" in path.read_text("utf-8"))
+    assert hook.rooms() == rooms
+    assert {"schedules", "losses", "models", "training"} <= set(rooms)
+    page = hook.api_page("schedules")
+    assert all(f"        - {name}\n" for name in snowmelt.schedules.__all__)
+    assert page.count("        - ") == len(snowmelt.schedules.__all__)
+
+
+def test_nothing_on_a_page_comes_from_elsewhere() -> None:
+    assert SITE["strict"] is True
+    assert SITE["theme"]["font"] is False
+    assert "://" not in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in DOCS.rglob("*.css"):
+        assert "url(" not in path.read_text(encoding="utf-8")
+    for path in DOCS.rglob("*.md"):
+        assert not re.search(r"!\[[^\]]*\]\(\w+:|<script|<img|<link", path.read_text(encoding="utf-8")), path
+
+
+def test_a_japanese_page_says_so(hook: ModuleType) -> None:
+    class Page:
+        def __init__(self, name: str) -> None:
+            self.file = type("File", (), {"src_uri": name})
+
+    html = '<!doctype html><html lang="en" class="no-js">'
+    assert 'lang="ja"' in hook.on_post_page(html, page=Page("reference.ja.md"), config=None)
+    assert hook.on_post_page(html, page=Page("reference.md"), config=None) == html
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_pictures_are_small_and_used_and_described(path: Path) -> None:
+    assert path.stat().st_size < 200_000
+    with Image.open(path) as picture:
+        assert picture.width <= 1700
+    place = path.relative_to(DOCS).as_posix()
+    described = [found for page in DOCS.rglob("*.md") for found in re.findall(rf"!\[(.*?)\]\({place}\)", text_of(page))]
+    assert described
+    assert all(len(words) > 20 for words in described)
+
+
+def rows(name: str, heading: str) -> list[list[str]]:
+    """Cells of the table under a heading, without its head."""
+    section = text_of(name).split(f"## {heading}\n", 1)[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(("name", "heading"), [(GUIDES[0], "What 50 epochs do"), (GUIDES[1], "50 エポックの流れ")])
+def test_the_stages_are_those_of_the_plan(name: str, heading: str) -> None:
+    table = rows(name, heading)
+    plan = make_plan_of(ConfigManager.get_config(REFERENCE))
+    printed = make_plan_of(ConfigManager.get_config("published_temperatures"))
+    assert len(table) == len(plan.stages) == len(printed.stages) == 8
+    for row, stage, column in zip(table, plan.stages, printed.stages, strict=True):
+        assert row[0] == stage.epochs
+        assert row[1] == f"{stage.temperature_from:.2f} -> {stage.temperature_to:.2f}"
+        assert row[2] == f"{column.temperature_from:.1f} -> {column.temperature_to:.1f}"
+        assert row[3] == str(stage.thawed_blocks)
+        assert row[5] == f"{stage.trainable_parameters:,}"
+
+
+def fenced(name: str, language: str) -> list[str]:
+    return [body for tag, body in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", text_of(name)) if tag == language]
+
+
+def test_both_guides_show_the_same() -> None:
+    english, japanese = GUIDES
+    for language in ("sh", "python", "yaml", ""):
+        assert fenced(english, language) == fenced(japanese, language)
+    assert [len(re.findall(r"(?m)^## ", text_of(name))) for name in GUIDES] == [6, 6]
+    assert f"]({japanese})" in text_of(english)
+    assert f"]({english})" in text_of(japanese)
+
+
+def test_the_guides_ten_strings_are_the_typed_settings_beside_them(tmp_path: Path) -> None:
+    results: dict[str, Any] = {}
+    exec(compile(fenced("reference.md", "python")[0], "reference.md", "exec"), results)
+    file = tmp_path / "typed.yaml"
+    file.write_text(fenced("reference.md", "yaml")[0])
+    typed = ConfigManager.get_config(str(file))
+    assert results["mine"].thaw == typed.thaw == ThawConfig(start=15, every=3, lr_scale=0.05)
+    assert results["mine"].temperature == typed.temperature
+
+
+def test_the_refusal_in_the_guide_is_the_real_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    strings = ["temp_scheduling", "true", "4.0", "1.0", "cosin", "progressive_unfreeze", "true", "10", "5", "0.1"]
+    Path("my.yaml").write_text(yaml.safe_dump({"distillation": {"feature_match_layers": strings}}))
+    with pytest.raises(SnowmeltError) as refused:
+        ConfigManager.get_config("my.yaml")
+    assert f"error: {refused.value}\n" in fenced("reference.md", "")
