@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from snowmelt._version import __version__
+from snowmelt.cli.check_data import check_data
 from snowmelt.cli.compare import compare
 from snowmelt.cli.options import (
     BatchSize,
@@ -170,6 +171,7 @@ def cache(
 
 
 app.command()(compare)
+app.command("check-data")(check_data)
 
 
 @app.command()

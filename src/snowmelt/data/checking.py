@@ -26,9 +26,12 @@ class BadFiles(SnowmeltError):
         super().__init__(f"{self.errors[0]}{more}")
 
 
-def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
+def examine_all(
+    examine: Callable[[int], _Result], count: int, done: Callable[[int], None] | None = None
+) -> list[_Result]:
     """``[examine(0), ..., examine(count - 1)]`` on a few threads (Pillow decodes outside the interpreter lock).
 
+    ``done`` is told now and then how many are through.
     Raises the first ``SnowmeltError`` by index, with the number of further bad items appended.
     """
 
@@ -42,7 +45,11 @@ def examine_all(examine: Callable[[int], _Result], count: int) -> list[_Result]:
         return [guarded(index) for index in range(first, min(count, first + _PIECE))]
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = [result for found in pool.map(piece, range(0, count, _PIECE)) for result in found]
+        results: list[_Result | SnowmeltError] = []
+        for found in pool.map(piece, range(0, count, _PIECE)):
+            results += found
+            if done is not None:
+                done(len(results))
     errors = [result for result in results if isinstance(result, SnowmeltError)]
     if errors:
         raise BadFiles(errors)

@@ -48,22 +48,22 @@ class CocoSource:
         return len(self.table)
 
     def load(self, index: int) -> Sample:
-        path = self._path(index)
+        path = self.path(index)
         image = read_image(path)
-        self._same_size(index, path, image.shape[:2])
+        self.check_same_size(index, image.shape[:2])
         return Sample(image, self.mask(index), self.name(index))
 
     def load_reduced(self, index: int, long_side: int) -> Sample:
-        path = self._path(index)
+        path = self.path(index)
         image, shape = read_reduced(path, long_side)
-        self._same_size(index, path, shape)
+        self.check_same_size(index, shape)
         return Sample(image, self.mask(index), self.name(index))
 
     def name(self, index: int) -> str:
         return self.table.name(index)
 
     def digest(self, index: int) -> str:
-        return self._memory.digest(self._path(index))
+        return self._memory.digest(self.path(index))
 
     def mask_digest(self, index: int) -> str:
         """Of what the file says about the picture's size and regions."""
@@ -86,8 +86,8 @@ class CocoSource:
             mark_checked(self.table)
 
     def _check_item(self, index: int, mask: bool) -> None:
-        path = self._path(index)
-        self._same_size(index, path, self._memory.picture_size(path))
+        path = self.path(index)
+        self.check_same_size(index, self._memory.picture_size(path))
         if mask:
             self.mask(index)
 
@@ -110,15 +110,17 @@ class CocoSource:
             regions.append(Region(segmentation, int(table.labels[number]), bool(table.crowds[number]), place))
         return regions
 
-    def _path(self, index: int) -> Path:
+    def path(self, index: int) -> Path:
+        """The picture's file."""
         return picture_path(self.table.name(index), self.image_folder)
 
-    def _same_size(self, index: int, path: Path, found: tuple[int, ...]) -> None:
+    def check_same_size(self, index: int, found: tuple[int, ...]) -> None:
+        """Raises ``SnowmeltError`` where the picture's (height, width) are not those that the file states."""
         height, width = self.table.size(index)
         if found != (height, width):
             raise SnowmeltError(
-                f"{path}: the picture (upright, after its EXIF orientation) is {found[1]} x {found[0]} pixels, "
-                f"but {self.json_path} says {width} x {height}; annotate the picture as it is shown"
+                f"{self.path(index)}: the picture (upright, after its EXIF orientation) is {found[1]} x {found[0]} "
+                f"pixels, but {self.json_path} says {width} x {height}; annotate the picture as it is shown"
             )
 
 

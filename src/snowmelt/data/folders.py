@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import overload
@@ -14,7 +15,7 @@ from snowmelt.data.file_memory import FileMemory
 from snowmelt.data.images import IMAGE_SUFFIXES, read_image, read_reduced
 from snowmelt.data.labels import LabelMap, LabelsFound, check_classes, infer_label_map, read_classes
 from snowmelt.data.picture_files import FolderFiles, picture_files
-from snowmelt.data.samples import IGNORE_INDEX, Sample
+from snowmelt.data.samples import Sample
 from snowmelt.errors import SnowmeltError
 
 SPLITS = ("train", "val", "test")
@@ -49,14 +50,14 @@ class FolderSource:
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)
         mask = self.labels.read(mask_path)
-        _same_size(image_path, image.shape[:2], mask_path, mask.shape)
+        check_same_size(image_path, image.shape[:2], mask_path, mask.shape)
         return Sample(image, mask, image_path.name)
 
     def load_reduced(self, index: int, long_side: int) -> Sample:
         image_path, mask_path = self.pairs[index]
         image, shape = read_reduced(image_path, long_side)
         mask = self.labels.read(mask_path)
-        _same_size(image_path, shape, mask_path, mask.shape)
+        check_same_size(image_path, shape, mask_path, mask.shape)
         return Sample(image, mask, image_path.name)
 
     def name(self, index: int) -> str:
@@ -80,23 +81,19 @@ class FolderSource:
         image_path, mask_path = self.pairs[index]
         size = self._memory.picture_size(image_path)
         mask = self._memory.mask(mask_path)
-        if not _all_known(mask.labels, self.labels):
+        if self.labels.unknown(mask.labels):
             self.labels.read(mask_path)  # raises
-        _same_size(image_path, size, mask_path, (mask.height, mask.width))
+        check_same_size(image_path, size, mask_path, (mask.height, mask.width))
 
     def describe(self) -> str:
         return f"{len(self)} images of {self.where}, classes {', '.join(self.classes)}"
 
 
-def _all_known(found: LabelsFound, labels: LabelMap) -> bool:
-    """Whether ``labels`` reads a mask that holds these values."""
-    if labels.white_is_foreground and not found.bilevel:
-        return found.values <= {0, 255}
-    return all(value < len(labels.classes) or value == IGNORE_INDEX for value in found.values)
+def check_same_size(image_path: Path, image: tuple[int, ...], mask_path: Path, mask: tuple[int, ...]) -> None:
+    """Raises ``SnowmeltError`` where (height, width) of picture and mask differ.
 
-
-def _same_size(image_path: Path, image: tuple[int, ...], mask_path: Path, mask: tuple[int, ...]) -> None:
-    """A mask drawn on the sensor's orientation of an EXIF-rotated picture ends here too, unless it is square."""
+    A mask drawn on the sensor's orientation of an EXIF-rotated picture ends here too, unless it is square.
+    """
     if image != mask:
         raise SnowmeltError(
             f"{mask_path}: the mask is {mask[1]} x {mask[0]} pixels, but {image_path} (upright, after its EXIF "
@@ -124,14 +121,19 @@ def open_folder(
     """
     folders = find_splits(root, image_folder, mask_folder)
     pairs = {split: pair_files(images, masks) for split, (images, masks) in folders.items()}
-    names = classes and check_classes(tuple(classes), "classes")
-    names = names or _classes_file(root, [masks for _, masks in folders.values()]) or default_classes
+    names = names_for(root, [masks for _, masks in folders.values()], classes) or default_classes
     memory = FileMemory(index_folder)
     if names is not None and len(names) > 2:
         labels = LabelMap(names)  # no need to look into the masks: 255 can only mean ignored
     else:
         labels = infer_label_map(_find_labels(list(pairs.values()), memory), names, root)
     return {split: FolderSource(pairs[split], labels, folders[split][0], memory) for split in pairs}
+
+
+def names_for(root: Path, mask_folders: list[Path], classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Class names as given, else those of the nearest ``classes.txt``, else none; see ``open_folder``."""
+    given = classes and check_classes(tuple(classes), "classes")
+    return given or _classes_file(root, mask_folders)
 
 
 def _find_labels(splits: Sequence[Sequence[tuple[Path, Path]]], memory: FileMemory) -> list[LabelsFound]:
@@ -189,31 +191,66 @@ class FilePairs(Sequence[tuple[Path, Path]]):
         return self.images[index], self.masks[index]
 
 
-def pair_files(image_folder: Path, mask_folder: Path) -> FilePairs:
-    """Picture and mask of every stem, sorted by name. Sub-folders and hidden files are passed over."""
+@dataclass(frozen=True)
+class Matches:
+    """Pictures and masks of two folders by stem: what belongs together, and what stands alone."""
+
+    image_folder: Path
+    mask_folder: Path
+    images: dict[str, tuple[str, ...]]  # names by stem; more than one is a mistake
+    masks: dict[str, tuple[str, ...]]
+
+    @property
+    def without_mask(self) -> list[str]:
+        """Names of images that no mask belongs to."""
+        return [names[0] for stem, names in self.images.items() if stem not in self.masks]
+
+    @property
+    def without_image(self) -> list[str]:
+        """Names of masks that belong to no image; training passes them over."""
+        return [name for stem, names in self.masks.items() if stem not in self.images for name in names]
+
+    @property
+    def twins(self) -> list[tuple[Path, str, str]]:
+        """Folder and two names that share one stem, so that image and mask cannot be matched."""
+        found = []
+        for stem, names in self.images.items():
+            for folder, same in ((self.image_folder, names), (self.mask_folder, self.masks.get(stem, ()))):
+                if len(same) > 1:
+                    found.append((folder, same[0], same[1]))
+        return found
+
+
+def match_files(image_folder: Path, mask_folder: Path) -> Matches:
+    """What the two folders hold, by stem in the order of names. Sub-folders and hidden files are passed over.
+
+    Raises ``SnowmeltError``: no folder of masks, no images.
+    """
     if not mask_folder.is_dir():
         raise SnowmeltError(f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder")
-    images = _by_stem(image_folder)
-    masks = _by_stem(mask_folder)
-    if not images:
+    found = Matches(image_folder, mask_folder, _by_stem(image_folder), _by_stem(mask_folder))
+    if not found.images:
         raise SnowmeltError(f"{image_folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)")
-    for stem, names in images.items():
-        for folder, same in ((image_folder, names), (mask_folder, masks.get(stem, ()))):
-            if len(same) > 1:
-                raise SnowmeltError(
-                    f"{folder}: {same[0]} and {same[1]} share one stem, so image and mask cannot be matched; rename or "
-                    "remove one"
-                )
-    missing = [names[0] for stem, names in images.items() if stem not in masks]
+    return found
+
+
+def pair_files(image_folder: Path, mask_folder: Path) -> FilePairs:
+    """Picture and mask of every stem, sorted by name. Raises ``SnowmeltError`` unless every image has its one mask."""
+    found = match_files(image_folder, mask_folder)
+    for folder, first, second in found.twins:
+        raise SnowmeltError(
+            f"{folder}: {first} and {second} share one stem, so image and mask cannot be matched; rename or remove one"
+        )
+    missing = found.without_mask
     if missing:
         shown = ", ".join(str(image_folder / name) for name in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise SnowmeltError(
-            f"{shown}: {len(missing)} of {len(images)} images have no mask of the same stem in {mask_folder}; add the "
-            "masks or remove the images"
+            f"{shown}: {len(missing)} of {len(found.images)} images have no mask of the same stem in {mask_folder}; "
+            "add the masks or remove the images"
         )
     return FilePairs(
-        FolderFiles(image_folder, [names[0] for names in images.values()]),
-        FolderFiles(mask_folder, [masks[stem][0] for stem in images]),
+        FolderFiles(image_folder, [names[0] for names in found.images.values()]),
+        FolderFiles(mask_folder, [found.masks[stem][0] for stem in found.images]),
     )
 
 

@@ -41,18 +41,30 @@ class LabelMap:
         if self.white_is_foreground and not bilevel:
             unknown = labels[(labels != 0) & (labels != 255)]
             if unknown.size:
-                raise SnowmeltError(
-                    f"{path}: label {unknown.min()} is neither 0 ({self.classes[0]}) nor 255 ({self.classes[1]}), the "
-                    "only ones in the other masks; mend the mask"
-                )
+                raise self.refusal(path, int(unknown.min()))
             return (labels == 255).astype(np.uint8)
         unknown = labels[(labels >= len(self.classes)) & (labels != IGNORE_INDEX)]
         if unknown.size:
-            raise SnowmeltError(
-                f"{path}: label {unknown.min()} is none of the classes {listed(self.classes)} (255: ignored); mend the "
-                "mask or add the class to classes.txt"
-            )
+            raise self.refusal(path, int(unknown.min()))
         return labels.astype(np.uint8)
+
+    def unknown(self, found: LabelsFound) -> frozenset[int]:
+        """The values among those found in a mask file that mean nothing."""
+        if self.white_is_foreground and not found.bilevel:
+            return found.values - {0, 255}
+        return frozenset(value for value in found.values if value >= len(self.classes) and value != IGNORE_INDEX)
+
+    def refusal(self, path: Path | str, label: int) -> SnowmeltError:
+        """What is said about a mask that holds a label without a meaning."""
+        if self.white_is_foreground:
+            return SnowmeltError(
+                f"{path}: label {label} is neither 0 ({self.classes[0]}) nor 255 ({self.classes[1]}), the only ones in "
+                "the other masks; mend the mask"
+            )
+        return SnowmeltError(
+            f"{path}: label {label} is none of the classes {listed(self.classes)} (255: ignored); mend the mask or add "
+            "the class to classes.txt"
+        )
 
 
 def listed(classes: tuple[str, ...]) -> str:

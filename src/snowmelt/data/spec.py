@@ -189,11 +189,16 @@ def split_by_name(source: Source, fraction: float, seed: int) -> tuple[SubsetSou
     count = len(source)
     if count < 2:
         raise SnowmeltError(f"{source.describe()}: too few images to set some apart for validation; give more, or val")
-    hashes = [hashlib.sha256(f"{seed}:{source.name(index)}".encode(errors="surrogateescape")) for index in range(count)]
-    ranked = sorted(range(count), key=lambda index: hashes[index].digest())
-    chosen = set(ranked[: min(count - 1, max(1, round(count * fraction)))])
-    rest = [index for index in range(count) if index not in chosen]
-    return SubsetSource(source, rest), SubsetSource(source, sorted(chosen))
+    chosen = chosen_by_name([source.name(index) for index in range(count)], fraction, seed)
+    rest = sorted(set(range(count)).difference(chosen))
+    return SubsetSource(source, rest), SubsetSource(source, chosen)
+
+
+def chosen_by_name(names: Sequence[str], fraction: float, seed: int) -> list[int]:
+    """Positions of the ``fraction`` of names whose hash with the seed comes first, at least one and never all."""
+    hashes = [hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest() for name in names]
+    ranked = sorted(range(len(names)), key=hashes.__getitem__)
+    return sorted(ranked[: min(len(names) - 1, max(1, round(len(names) * fraction)))])
 
 
 @dataclass(frozen=True)
@@ -222,7 +227,7 @@ class _Opener:
         if isinstance(spec, CocoSpec):
             sources = {"train": CocoSource(spec.images, spec.json, spec.categories, self.index_folder)}
         else:
-            sources = self._scenes(spec)
+            sources = dict(open_scenes(spec, self.seed, self.image_size, self.val_fraction))
         found = sources["train"].classes
         if self.classes is not None and found != self.classes:
             raise SnowmeltError(
@@ -231,15 +236,16 @@ class _Opener:
             )
         return sources
 
-    def _scenes(self, spec: ScenesSpec) -> dict[str, Source]:
-        """Train, val and test from consecutive numbers of one seed, so that none shares a scene with another."""
-        held_out = max(_FEWEST_SCENES, round(spec.count * self.val_fraction))
-        counts = {"train": spec.count, "val": held_out, "test": held_out}
-        firsts = {"train": 0, "val": spec.count, "test": spec.count + held_out}
-        return {
-            split: ScenesSource(count, self.seed, self.image_size, spec.variant, first=firsts[split])
-            for split, count in counts.items()
-        }
+
+def open_scenes(spec: ScenesSpec, seed: int, image_size: int, val_fraction: float) -> dict[str, ScenesSource]:
+    """Train, val and test from consecutive numbers of one seed, so that none shares a scene with another."""
+    held_out = max(_FEWEST_SCENES, round(spec.count * val_fraction))
+    counts = {"train": spec.count, "val": held_out, "test": held_out}
+    firsts = {"train": 0, "val": spec.count, "test": spec.count + held_out}
+    return {
+        split: ScenesSource(count, seed, image_size, spec.variant, first=firsts[split])
+        for split, count in counts.items()
+    }
 
 
 def _same_classes(train: Source, other: Source, asked: tuple[str, ...] | None) -> None:

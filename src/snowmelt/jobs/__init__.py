@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.planning import plan_experiment
     from snowmelt.jobs.request import describe_configs, prepare
     from snowmelt.jobs.scoring import score_run
+    from snowmelt.jobs.surveying import check_data
     from snowmelt.jobs.teaching import teach_experiment
     from snowmelt.jobs.training import train_experiment
     from snowmelt.training import mixed_precision_for
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareRequest",
     "cache_teacher",
+    "check_data",
     "compare_experiment",
     "describe_configs",
     "mixed_precision_for",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "CompareRequest": "snowmelt.jobs.comparing",
     "cache_teacher": "snowmelt.jobs.caching",
+    "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",
     "mixed_precision_for": "snowmelt.training",

@@ -10,6 +10,8 @@ from snowmelt.reporting.predictions import Prediction, make_panels, save_predict
 from snowmelt.reporting.progress import ProgressDisplay
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.summary import RunSummary
+from snowmelt.reporting.survey_plots import classes_figure, contact_sheet, sizes_figure
+from snowmelt.reporting.survey_table import finding_line, survey_tables
 from snowmelt.reporting.tables import MetricTables, read_metrics
 from snowmelt.reporting.tensorboard import TensorBoardLog
 from snowmelt.reporting.text_log import TextLog, read_text_log
@@ -23,10 +25,13 @@ __all__ = [
     "TensorBoardLog",
     "TextLog",
     "budget_table",
+    "classes_figure",
     "comparison_tables",
+    "contact_sheet",
     "draw_comparison",
     "draw_plots",
     "effects_table",
+    "finding_line",
     "make_panels",
     "plan_csv",
     "plan_table",
@@ -34,5 +39,7 @@ __all__ = [
     "read_text_log",
     "replace_file",
     "save_predictions",
+    "sizes_figure",
+    "survey_tables",
     "weights_table",
 ]
