@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snowmelt.data.ahead import made_ahead
 from snowmelt.data.coco import CocoSource
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
 from snowmelt.data.digests import file_digest, overlap
@@ -9,6 +10,7 @@ from snowmelt.data.folders import FolderSource, open_folder
 from snowmelt.data.geometry import Placement, fitted_size
 from snowmelt.data.images import IMAGE_SUFFIXES, read_image
 from snowmelt.data.loading import BatchLoader, evaluation_loader, training_loader
+from snowmelt.data.picture_files import picture_files
 from snowmelt.data.samples import (
     IGNORE_INDEX,
     UNLABELLED,
@@ -42,7 +44,7 @@ from snowmelt.data.transforms import (
     build_transform,
 )
 from snowmelt.data.unlabelled import JoinedSource, UnlabelledSource
-from snowmelt.data.working import Working
+from snowmelt.data.working import Working, resize_image
 
 __all__ = [
     "AUGMENTATIONS",
@@ -88,13 +90,16 @@ __all__ = [
     "fitted_size",
     "free_disk",
     "keys_of",
+    "made_ahead",
     "memory_size",
     "open_folder",
     "open_second",
     "open_splits",
     "overlap",
     "parse_spec",
+    "picture_files",
     "read_image",
+    "resize_image",
     "split_by_name",
     "training_loader",
 ]
