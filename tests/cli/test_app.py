@@ -36,6 +36,10 @@ PROMISED = {
         *("--arms", "--arm", "--seeds", "--budget", "--transfer", "--json", "--run-name", "--set"),
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
     },
+    "predict": {
+        *("--output", "--save", "--tile", "--overlap", "--flip", "--batch-size", "--weights", "--device", "--frames"),
+        *("--overwrite", "--resume", "--json"),
+    },
     "plan": {"--epochs", "--data", "--json", "--csv", "--set"},
     "configs": set(),
     "demo": set(),
@@ -273,4 +277,4 @@ def test_ctrl_c_says_how_to_go_on(snowmelt_command: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(snowmelt.jobs, "train_experiment", interrupt)
     answer = snowmelt_command("train", "plain")
     assert answer.code == 130
-    assert answer.err.strip() == "interrupted; what was saved is kept, and train goes on from it with --resume"
+    assert answer.err.strip() == "interrupted; what was saved is kept, and --resume goes on from it"

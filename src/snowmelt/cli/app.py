@@ -27,6 +27,7 @@ from snowmelt.cli.options import (
     Set,
     Val,
 )
+from snowmelt.cli.predict import predict
 from snowmelt.errors import SnowmeltError
 
 app = typer.Typer(
@@ -172,6 +173,7 @@ def cache(
 
 app.command()(compare)
 app.command("check-data")(check_data)
+app.command()(predict)
 
 
 @app.command()
@@ -237,6 +239,6 @@ def run(command: Any) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
         if code == INTERRUPTED:
-            typer.echo("interrupted; what was saved is kept, and train goes on from it with --resume", err=True)
+            typer.echo("interrupted; what was saved is kept, and --resume goes on from it", err=True)
         return code
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,8 +56,7 @@ class Answer:
         """Rows from ``top`` on, of the picture's own width: (K, h, W)."""
         self._put(top, top + values.shape[1], iter(values))
 
-    def _put(self, top: int, bottom: int, planes: object) -> None:
-        planes = iter(planes)  # type: ignore[call-overload]
+    def _put(self, top: int, bottom: int, planes: Iterator[Tensor]) -> None:
         mask, best = self.mask[top:bottom], next(planes)
         self._keep(0, top, best)
         if self.channels == 1:

@@ -90,9 +90,7 @@ class Tiles:
 
 
 class _WholeSheet:
-    def __init__(
-        self, image: np.ndarray, fitted: Shape, canvas: Shape, channels: int, flip: bool, keep: bool
-    ) -> None:
+    def __init__(self, image: np.ndarray, fitted: Shape, canvas: Shape, channels: int, flip: bool, keep: bool) -> None:
         self.answer = Answer((image.shape[0], image.shape[1]), channels, keep)
         self._image, self._fitted, self._canvas = image, fitted, canvas
         self._left = 2 if flip else 1
@@ -122,9 +120,7 @@ class _WholeSheet:
 class _TiledSheet:
     """Tiles go row by row, and so does the mask: only one row of tiles is held as probabilities."""
 
-    def __init__(
-        self, image: np.ndarray, size: Shape, overlap: float, channels: int, flip: bool, keep: bool
-    ) -> None:
+    def __init__(self, image: np.ndarray, size: Shape, overlap: float, channels: int, flip: bool, keep: bool) -> None:
         self.answer = Answer((image.shape[0], image.shape[1]), channels, keep)
         self._image, self._size, self._flip = image, size, flip
         self._rows = cover(image.shape[0], size[0], overlap)

@@ -32,7 +32,9 @@ def opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise SnowmeltError("videos are read with OpenCV, which is not installed; pip install 'snowmelt[video]'") from error
+        raise SnowmeltError(
+            "videos are read with OpenCV, which is not installed; pip install 'snowmelt[video]'"
+        ) from error
     return cv2
 
 

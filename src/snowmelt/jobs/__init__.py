@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
     from snowmelt.jobs.demo import run_demo
     from snowmelt.jobs.planning import plan_experiment
+    from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
     from snowmelt.jobs.scoring import score_run
     from snowmelt.jobs.surveying import check_data
@@ -19,15 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompareRequest",
+    "PredictRequest",
     "cache_teacher",
     "check_data",
     "compare_experiment",
     "describe_configs",
     "mixed_precision_for",
     "plan_experiment",
+    "predict_pictures",
     "prepare",
     "read_names",
+    "read_save",
     "read_seeds",
+    "read_tile",
     "run_demo",
     "score_run",
     "teach_experiment",
@@ -36,15 +41,19 @@ __all__ = [
 
 _HOMES = {
     "CompareRequest": "snowmelt.jobs.comparing",
+    "PredictRequest": "snowmelt.jobs.predicting",
     "cache_teacher": "snowmelt.jobs.caching",
     "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",
     "mixed_precision_for": "snowmelt.training",
     "plan_experiment": "snowmelt.jobs.planning",
+    "predict_pictures": "snowmelt.jobs.predicting",
     "prepare": "snowmelt.jobs.request",
     "read_names": "snowmelt.jobs.comparing",
+    "read_save": "snowmelt.jobs.predicting",
     "read_seeds": "snowmelt.jobs.comparing",
+    "read_tile": "snowmelt.jobs.predicting",
     "run_demo": "snowmelt.jobs.demo",
     "score_run": "snowmelt.jobs.scoring",
     "teach_experiment": "snowmelt.jobs.teaching",
