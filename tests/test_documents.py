@@ -30,7 +30,17 @@ from snowmelt.schedules import LearningRateSchedule
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.ja.md")
-GUIDES = ("index", "quick-start", "reference", "reference.ja", "in-pictures", "settings", "concepts", "compare", "predict")
+GUIDES = (
+    "index",
+    "quick-start",
+    "reference",
+    "reference.ja",
+    "in-pictures",
+    "settings",
+    "concepts",
+    "compare",
+    "predict",
+)
 HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))
 DOCUMENTS = (
     *READMES,
