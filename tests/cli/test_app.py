@@ -36,6 +36,7 @@ PROMISED = {
         *("--arms", "--arm", "--seeds", "--budget", "--transfer", "--json", "--run-name", "--set"),
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
     },
+    "check-data": {"--output", "--set", "--val", "--image-size", "--json"},
     "predict": {
         *("--output", "--save", "--tile", "--overlap", "--flip", "--batch-size", "--weights", "--device", "--frames"),
         *("--overwrite", "--resume", "--json"),
