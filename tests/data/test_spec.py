@@ -185,6 +185,12 @@ def test_a_second_data_set_gives_its_test_part_else_validation_else_everything(w
             file.rename(root / folder / "train" / file.name)
     validation, part = open_second(str(root), known)
     assert (part, len(validation)) == ("val", 1)
+    rest, part = open_second(str(root), known, part="train")
+    assert (part, names(rest)) == ("train", ["img1.png", "img2.png", "img3.png"])
+    with pytest.raises(SnowmeltError, match="has only train and val, so it has no test part; leave the part out"):
+        open_second(str(root), known, part="test")
+    with pytest.raises(SnowmeltError, match="is not split, so it has no val part"):
+        open_second(str(write_folder(count=5)), known, part="val")
 
 
 def test_a_second_data_set_with_other_classes_is_refused_with_those_that_differ(write_folder: WriteFolder) -> None:

@@ -62,8 +62,13 @@ def open_data(config: ExperimentConfig) -> Splits:
     return replace(splits, train=SubsetSource(splits.train, order[: data.limit]))
 
 
-def open_second_data(config: ExperimentConfig, spec: str, classes: tuple[str, ...]) -> tuple[Source, str]:
+def open_second_data(
+    config: ExperimentConfig, spec: str, classes: tuple[str, ...], part: str | None = None
+) -> tuple[Source, str]:
     """Images of a second data set to score on, and which part of it they are: ``test``, ``val`` or ``all``.
+
+    Args:
+        part: the part that is wanted, ``train`` too.
 
     Raises:
         SnowmeltError: data that cannot be opened, or other classes than ``classes``.
@@ -78,6 +83,7 @@ def open_second_data(config: ExperimentConfig, spec: str, classes: tuple[str, ..
         image_folder=data.image_folder,
         mask_folder=data.mask_folder,
         index_folder=index_folder(config),
+        part=part,
     )
 
 

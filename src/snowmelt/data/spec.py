@@ -159,10 +159,12 @@ def open_second(
     image_folder: str = "images",
     mask_folder: str = "masks",
     index_folder: Path | None = None,
+    part: str | None = None,
 ) -> tuple[Source, str]:
     """A second data set to score on: all of its test part, else its validation part, else everything, and which it is.
 
     Args:
+        part: ``train``, ``val`` or ``test``, of those that the data set has itself.
         classes: that it must have, in this order. They also name the ids of a folder that names none itself.
         seed, val_fraction, image_size, image_folder, mask_folder, index_folder: as for :func:`open_splits`.
 
@@ -170,7 +172,10 @@ def open_second(
     """
     opener = _Opener(seed, image_size, image_folder, mask_folder, None, val_fraction, index_folder)
     found = opener.open(parse_spec(spec), default_classes=classes)
-    part = next(name for name in ("test", "val", "train") if name in found)
+    if part is not None and part not in found:
+        has = "is not split" if set(found) == {"train"} else f"has only {' and '.join(found)}"
+        raise SnowmeltError(f"data {spec!r}: {has}, so it has no {part} part; leave the part out")
+    part = part or next(name for name in ("test", "val", "train") if name in found)
     source = found[part]
     if source.classes != classes:
         lacking = [name for name in classes if name not in source.classes]
@@ -181,7 +186,7 @@ def open_second(
             f"data {spec!r}: its classes are not those that the networks know: "
             f"{'; '.join(what) or 'they stand in another order'}; give a data set with {', '.join(classes)}"
         )
-    return source, "all" if part == "train" else part
+    return source, "all" if set(found) == {"train"} else part
 
 
 def split_by_name(source: Source, fraction: float, seed: int) -> tuple[SubsetSource, SubsetSource]:

@@ -27,6 +27,7 @@ OKABE_ITO = (
 )
 # No class has these two; they differ in lightness, so they are told apart in any kind of vision.
 MISSED, FALSE_ALARM = (255, 255, 255), (220, 38, 127)
+IN_LEGEND = 12  # classes; of more, a legend has those that are in its pictures
 HATCH = ((150, 150, 150), (205, 205, 205))
 
 
@@ -101,7 +102,7 @@ def prediction_panel(
     Args:
         image: (H, W, 3) uint8 RGB.
         truth, student, teacher: (H, W) class indices.
-        classes: names, index is the class id.
+        classes: names, index is the class id. The legend has all of them, or of many those that are to be seen.
         caption: a line above the row, such as the name of the image.
         tile_size: longer side of each picture in pixels; images are brought to it.
 
@@ -125,8 +126,11 @@ def prediction_panel(
     tiles.append(Tile("student", overlay_mask(image, student, count, ignore_index)))
     tiles.append(Tile("errors", error_map(image, truth, student, ignore_index)))
 
+    shown = np.unique(np.concatenate([np.ravel(each) for each in (truth, student, teacher) if each is not None]))
     legend: list[tuple[str, np.ndarray]] = [
-        (name, np.full((1, 1, 3), color, np.uint8)) for name, color in zip(classes, class_colors(count), strict=True)
+        (name, np.full((1, 1, 3), color, np.uint8))
+        for index, (name, color) in enumerate(zip(classes, class_colors(count), strict=True))
+        if count <= IN_LEGEND or index in shown
     ]
     legend.append(("errors: missed or confused", np.full((1, 1, 3), MISSED, np.uint8)))
     legend.append(("errors: false alarm", np.full((1, 1, 3), FALSE_ALARM, np.uint8)))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.caching import cache_teacher
     from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
     from snowmelt.jobs.demo import run_demo
+    from snowmelt.jobs.evaluating import EvaluateRequest, evaluate_run
     from snowmelt.jobs.planning import plan_experiment
     from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareRequest",
     "PredictRequest",
+    "EvaluateRequest",
     "cache_teacher",
     "check_data",
     "compare_experiment",
     "describe_configs",
+    "evaluate_run",
     "mixed_precision_for",
     "plan_experiment",
     "predict_pictures",
@@ -42,10 +45,12 @@ __all__ = [
 _HOMES = {
     "CompareRequest": "snowmelt.jobs.comparing",
     "PredictRequest": "snowmelt.jobs.predicting",
+    "EvaluateRequest": "snowmelt.jobs.evaluating",
     "cache_teacher": "snowmelt.jobs.caching",
     "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",
+    "evaluate_run": "snowmelt.jobs.evaluating",
     "mixed_precision_for": "snowmelt.training",
     "plan_experiment": "snowmelt.jobs.planning",
     "predict_pictures": "snowmelt.jobs.predicting",

@@ -7,7 +7,7 @@ import torch
 
 from snowmelt.build import make_input
 from snowmelt.config import ExperimentConfig
-from snowmelt.data import Batch, EvaluationDataset, build_evaluation_transform, collate, fitted_size
+from snowmelt.data import Batch, EvaluationDataset, Source, build_evaluation_transform, collate, fitted_size
 from snowmelt.evaluation import predict_classes
 from snowmelt.jobs.session import Session
 from snowmelt.models import load_weights, normalisation_of
@@ -29,23 +29,28 @@ def draw_predictions(
     teacher, ask = None, run.validation_teacher
     if ask is not None:
         teacher = predict_classes(ask(batch.to(session.engine.device))).cpu().numpy()
-    predictions = []
-    for row, index in enumerate(chosen):
-        # What the networks make of the padding is of no use to anybody.
-        full_height, full_width = source.load(index).image.shape[:2]
-        height, width = fitted_size(full_height, full_width, batch.images.shape[-1])
-        inside = (slice(height), slice(width))
-        predictions.append(
-            Prediction(
-                name=source.name(index),
-                image=batch.images[row].permute(1, 2, 0).numpy()[inside],
-                truth=batch.masks[row].numpy()[inside],
-                student=student[row][inside],
-                teacher=None if teacher is None else teacher[row][inside],
-            )
-        )
+    predictions = [show(source, index, batch, row, student, teacher) for row, index in enumerate(chosen)]
     save_predictions(folder, predictions, run.classes)
     return make_panels(predictions, run.classes)
+
+
+def show(
+    source: Source, index: int, batch: Batch, row: int, student: np.ndarray, teacher: np.ndarray | None
+) -> Prediction:
+    """Image ``index``, which is ``row`` of the batch on the CPU and of the predicted classes (B, N, N).
+
+    Without its padding: what the networks make of that is of no use to anybody.
+    """
+    full_height, full_width = source.load(index).image.shape[:2]
+    height, width = fitted_size(full_height, full_width, batch.images.shape[-1])
+    inside = (slice(height), slice(width))
+    return Prediction(
+        name=source.name(index),
+        image=batch.images[row].permute(1, 2, 0).numpy()[inside],
+        truth=batch.masks[row].numpy()[inside],
+        student=student[row][inside],
+        teacher=None if teacher is None else teacher[row][inside],
+    )
 
 
 def _predict_best(session: Session, config: ExperimentConfig, run: TrainingRun, batch: Batch) -> np.ndarray:

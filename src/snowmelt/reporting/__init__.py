@@ -4,6 +4,8 @@ from snowmelt.reporting.cache_table import effects_table
 from snowmelt.reporting.comparison_plot import draw_comparison
 from snowmelt.reporting.comparison_table import budget_table, comparison_tables
 from snowmelt.reporting.csv_cells import replace_file
+from snowmelt.reporting.evaluation_plots import draw_evaluation
+from snowmelt.reporting.evaluation_table import evaluation_tables
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
@@ -29,9 +31,11 @@ __all__ = [
     "comparison_tables",
     "contact_sheet",
     "draw_comparison",
+    "draw_evaluation",
     "draw_plots",
     "effects_table",
     "finding_line",
+    "evaluation_tables",
     "make_panels",
     "plan_csv",
     "plan_table",
