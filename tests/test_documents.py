@@ -39,6 +39,7 @@ GUIDES = (
     "settings",
     "concepts",
     "compare",
+    "evaluate",
     "predict",
 )
 HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))

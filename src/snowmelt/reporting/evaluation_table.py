@@ -81,7 +81,7 @@ def range_of(row: Mapping[str, Any], scale: float = 1.0, unit: str = "") -> str:
 
 def size_table(content: Mapping[str, Any]) -> Sheet:
     """Scores by the share of its image that a class takes."""
-    title, note = "By size: the share of its image that a class takes", "the background is not among them"
+    title, note = "By size of a class in its image", "share of the image; the background is not among them"
     return _groups_table(content, content["by_size"], ["share", "regions"], title, note, 100.0, "%")
 
 

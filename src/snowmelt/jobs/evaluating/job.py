@@ -83,7 +83,7 @@ def _evaluate(request: EvaluateRequest) -> tuple[dict[str, Any], Material, Path]
     }
     if leads:
         _write(path, content, material, worst)
-        say(f"{len(source) / measured.seconds:.1f} images/s")
+        say(f"evaluated: {len(source)} images, {len(source) / measured.seconds:.1f} images/s")
     material.engine.barrier()
     return content, material, path
 
