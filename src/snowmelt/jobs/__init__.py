@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompareRequest",
-    "PredictRequest",
     "EvaluateRequest",
+    "PredictRequest",
     "cache_teacher",
     "check_data",
     "compare_experiment",
