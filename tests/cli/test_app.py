@@ -36,6 +36,9 @@ PROMISED = {
         *("--arms", "--arm", "--seeds", "--budget", "--transfer", "--json", "--run-name", "--set"),
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
     },
+    "export": {
+        *("--format", "--quantize", "--size", "--bake-normalisation", "--output", "--card", "--force", "--json"),
+    },
     "check-data": {"--output", "--set", "--val", "--image-size", "--json"},
     "predict": {
         *("--output", "--save", "--tile", "--overlap", "--flip", "--batch-size", "--weights", "--device", "--frames"),

@@ -12,6 +12,7 @@ from snowmelt._version import __version__
 from snowmelt.cli.check_data import check_data
 from snowmelt.cli.compare import compare
 from snowmelt.cli.evaluate import evaluate
+from snowmelt.cli.export import export
 from snowmelt.cli.options import (
     BatchSize,
     Config,
@@ -174,6 +175,7 @@ def cache(
 
 app.command()(compare)
 app.command("check-data")(check_data)
+app.command()(export)
 app.command()(predict)
 app.command()(evaluate)
 

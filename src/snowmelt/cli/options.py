@@ -25,6 +25,9 @@ class Precision(StrEnum):
 Config = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A registered name, FILE.yaml, or FILE.py:ATTRIBUTE (runs that file).")
 ]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, its name under experiments/, or a .safetensors file.")
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")]
 Data = Annotated[
     str | None,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
     from snowmelt.jobs.demo import run_demo
     from snowmelt.jobs.evaluating import EvaluateRequest, evaluate_run
+    from snowmelt.jobs.exporting import ExportRequest, export_run, read_size
     from snowmelt.jobs.planning import plan_experiment
     from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareRequest",
     "EvaluateRequest",
+    "ExportRequest",
     "PredictRequest",
     "cache_teacher",
     "check_data",
     "compare_experiment",
     "describe_configs",
     "evaluate_run",
+    "export_run",
     "mixed_precision_for",
     "plan_experiment",
     "predict_pictures",
@@ -35,6 +38,7 @@ __all__ = [
     "read_names",
     "read_save",
     "read_seeds",
+    "read_size",
     "read_tile",
     "run_demo",
     "score_run",
@@ -44,13 +48,15 @@ __all__ = [
 
 _HOMES = {
     "CompareRequest": "snowmelt.jobs.comparing",
-    "PredictRequest": "snowmelt.jobs.predicting",
     "EvaluateRequest": "snowmelt.jobs.evaluating",
+    "ExportRequest": "snowmelt.jobs.exporting",
+    "PredictRequest": "snowmelt.jobs.predicting",
     "cache_teacher": "snowmelt.jobs.caching",
     "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",
     "evaluate_run": "snowmelt.jobs.evaluating",
+    "export_run": "snowmelt.jobs.exporting",
     "mixed_precision_for": "snowmelt.training",
     "plan_experiment": "snowmelt.jobs.planning",
     "predict_pictures": "snowmelt.jobs.predicting",
@@ -58,6 +64,7 @@ _HOMES = {
     "read_names": "snowmelt.jobs.comparing",
     "read_save": "snowmelt.jobs.predicting",
     "read_seeds": "snowmelt.jobs.comparing",
+    "read_size": "snowmelt.jobs.exporting",
     "read_tile": "snowmelt.jobs.predicting",
     "run_demo": "snowmelt.jobs.demo",
     "score_run": "snowmelt.jobs.scoring",
