@@ -39,6 +39,9 @@ PROMISED = {
     "export": {
         *("--format", "--quantize", "--size", "--bake-normalisation", "--output", "--card", "--force", "--json"),
     },
+    "evaluate": {
+        *("--data", "--split", "--weights", "--worst", "--tolerance", "--device", "--output", "--json"),
+    },
     "check-data": {"--output", "--set", "--val", "--image-size", "--json"},
     "predict": {
         *("--output", "--save", "--tile", "--overlap", "--flip", "--batch-size", "--weights", "--device", "--frames"),

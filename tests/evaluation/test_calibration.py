@@ -78,6 +78,12 @@ def test_batches_add_up_in_any_order() -> None:
     assert sum(row.share for row in whole.reliability()) == pytest.approx(1)
 
 
+def test_a_bin_holds_its_upper_end() -> None:
+    calibration = Calibration(bins=4)
+    calibration.add(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+    assert calibration.totals[0].tolist() == [0, 1, 0, 0]  # a confidence of just a half
+
+
 def test_certainty_lies_in_the_last_bin() -> None:
     calibration = Calibration(bins=4)
     calibration.add(torch.tensor([60.0, -60.0]).reshape(1, 1, 1, 2), torch.tensor([[[1, 1]]]))

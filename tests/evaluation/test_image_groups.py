@@ -36,6 +36,8 @@ def test_each_image_has_the_score_that_it_has_alone() -> None:
     counts, matrices = counted(shown, truth, 4)
     expected = [np.nanmean(class_scores(matrix).iou) for matrix in matrices]
     np.testing.assert_allclose(counts.miou_by_image(), expected)
+    np.testing.assert_array_equal(counts.truth, matrices.sum(2))
+    np.testing.assert_array_equal(counts.predicted, matrices.sum(1))
     empty, _ = counted(shown, torch.full_like(truth, 255), 4)
     assert np.isnan(empty.miou_by_image()).all()
 

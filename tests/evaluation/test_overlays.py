@@ -97,3 +97,12 @@ def test_mistakes_are_told() -> None:
         overlay_mask(image.astype(float), mask, 2)
     with pytest.raises(SnowmeltError, match="does not fit"):
         prediction_panel(image, mask, mask[:3], ("a", "b"))
+
+
+def test_a_legend_of_many_classes_has_those_that_are_to_be_seen() -> None:
+    names = [f"class number {index}" for index in range(60)]
+    image, few = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    many = np.arange(64 * 64).reshape(64, 64) % 60
+    heights = [prediction_panel(image, few, each, names, tile_size=64).shape[0] for each in (few, many)]
+    assert heights[0] < heights[1]
+    assert prediction_panel(image, few, few, names[:12], tile_size=64).shape[0] > heights[0]
