@@ -40,6 +40,7 @@ GUIDES = (
     "concepts",
     "compare",
     "evaluate",
+    "data",
     "predict",
 )
 HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))

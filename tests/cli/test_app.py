@@ -43,6 +43,7 @@ PROMISED = {
         *("--data", "--split", "--weights", "--worst", "--tolerance", "--device", "--output", "--json"),
     },
     "check-data": {"--output", "--set", "--val", "--image-size", "--json"},
+    "init": {"--output", "--force", "--set"},
     "predict": {
         *("--output", "--save", "--tile", "--overlap", "--flip", "--batch-size", "--weights", "--device", "--frames"),
         *("--overwrite", "--resume", "--json"),

@@ -13,6 +13,7 @@ from snowmelt.cli.check_data import check_data
 from snowmelt.cli.compare import compare
 from snowmelt.cli.evaluate import evaluate
 from snowmelt.cli.export import export
+from snowmelt.cli.init import init
 from snowmelt.cli.options import (
     BatchSize,
     Config,
@@ -176,6 +177,7 @@ def cache(
 app.command()(compare)
 app.command("check-data")(check_data)
 app.command()(export)
+app.command()(init)
 app.command()(predict)
 app.command()(evaluate)
 

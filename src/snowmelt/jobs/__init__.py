@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
     from snowmelt.jobs.scoring import score_run
+    from snowmelt.jobs.starting import init_experiment
     from snowmelt.jobs.surveying import check_data
     from snowmelt.jobs.teaching import teach_experiment
     from snowmelt.jobs.training import train_experiment
@@ -31,6 +32,7 @@ __all__ = [
     "describe_configs",
     "evaluate_run",
     "export_run",
+    "init_experiment",
     "mixed_precision_for",
     "plan_experiment",
     "predict_pictures",
@@ -57,6 +59,7 @@ _HOMES = {
     "describe_configs": "snowmelt.jobs.request",
     "evaluate_run": "snowmelt.jobs.evaluating",
     "export_run": "snowmelt.jobs.exporting",
+    "init_experiment": "snowmelt.jobs.starting",
     "mixed_precision_for": "snowmelt.training",
     "plan_experiment": "snowmelt.jobs.planning",
     "predict_pictures": "snowmelt.jobs.predicting",

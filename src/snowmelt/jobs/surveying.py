@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from snowmelt.build import ProgressLines, is_scenes, settle
 from snowmelt.build.data import FILES_SIZE, SCENES_SIZE
@@ -134,11 +135,10 @@ def _print(content: dict[str, Any]) -> None:
         )
     root = content["data"]
     for finding in content["findings"]:
-        console.print(f"{finding['level']}:", style=STYLES[finding["level"]], end=" ")
-        console.print(finding_line(finding, root), soft_wrap=True, highlight=False, markup=False)
+        line = Text.assemble((f"{finding['level']}: ", STYLES[finding["level"]]), finding_line(finding, root))
+        console.print(line, soft_wrap=True)
     for hint in content["hints"]:
-        console.print("note:", style=STYLES["note"], end=" ")
-        console.print(hint, soft_wrap=True, highlight=False, markup=False)
+        console.print(Text.assemble(("note: ", STYLES["note"]), hint), soft_wrap=True)
     plan = content["schedule"]
     console.print(
         f"schedule: {plan['images']} training images, so {plan['name']} (what 'auto' takes): {plan['epochs']} epochs, "

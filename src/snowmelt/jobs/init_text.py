@@ -1,0 +1,170 @@
+"""The settings file that ``init`` writes: every choice with a line on why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+RARE = 0.02  # of the pixels
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the text is about, found in the data."""
+
+    name: str
+    source: str
+    what: str  # how the layout was recognised
+    val: str | None
+    val_fraction: float | None  # None: the data has a val of its own
+    image_folder: str
+    mask_folder: str
+    is_folder: bool
+    classes: tuple[str, ...]
+    classes_read: bool  # off the masks: nobody named them
+    shares: tuple[float, ...]  # of the labelled and ignored pixels, by class
+    ignored: float  # share of the pixels
+    train: int
+    val_images: int
+    test_images: int
+    long_side: int  # median
+    image_size: int
+    batch_size: int
+    device: str
+    small: tuple[str, ...]  # lines about classes with small regions
+    schedule: Mapping[str, Any]
+
+
+def settings_text(facts: Facts) -> str:
+    """The YAML file."""
+    parts = [_head(facts), _data(facts), _networks(facts), _schedules(facts), _task(facts), _training(facts)]
+    return "\n".join("\n".join(part) + "\n" for part in parts)
+
+
+def class_weights(shares: Sequence[float]) -> list[float]:
+    """One over the root of each class's share, with a mean of 1: rare classes count more, though not without bound."""
+    raw = [1 / max(share, 1e-4) ** 0.5 for share in shares]
+    return [round(weight * len(raw) / sum(raw), 2) for weight in raw]
+
+
+def _head(facts: Facts) -> list[str]:
+    return [
+        f"# Written by 'snowmelt init' for {facts.train} training images. Edit freely; read the plan before you train:",
+        "#   snowmelt plan FILE      snowmelt train FILE",
+        f"name: {_quoted(facts.name)}",
+    ]
+
+
+def _data(facts: Facts) -> list[str]:
+    lines = ["data:", f"  # {facts.what}. Change this line when the data moves.", f"  source: {_quoted(facts.source)}"]
+    if facts.is_folder:
+        lines += [f"  image_folder: {_quoted(facts.image_folder)}", f"  mask_folder: {_quoted(facts.mask_folder)}"]
+        if facts.classes_read:
+            lines += [
+                f"  # {len(facts.classes)} classes, read off the masks. Name them here, background first:",
+                f"  # classes: {_list(facts.classes)}",
+            ]
+        else:
+            lines += [f"  # {len(facts.classes)} classes: {_short(facts.classes)}."]
+    else:
+        lines += [f"  # {len(facts.classes)} classes: {_short(facts.classes)}."]
+    ignored = f"{100 * facts.ignored:.2g} % of the pixels" if facts.ignored else "no pixel here"
+    lines += [f"  # Mask value 255 means ignored: it counts in no loss and no score ({ignored})."]
+    if facts.val is not None:
+        lines += [f"  # {facts.val_images} images to validate on.", f"  val: {_quoted(facts.val)}"]
+    elif facts.val_fraction is None:
+        test = f", {facts.test_images} in test" if facts.test_images else ""
+        lines += [f"  # Validation is the data's own val, {facts.val_images} images{test}."]
+    else:
+        lines += [
+            f"  # The data has no val of its own: {facts.val_images} images are set apart, by name and seed.",
+            f"  val_fraction: {facts.val_fraction:g}",
+        ]
+    lines += [
+        f"  # The long side of the images is {facts.long_side} pixels (median). Cost grows with the square of this"
+        + (";" if facts.device == "cpu" else "."),
+        *(["  # on a CPU 256 is about as much as is bearable."] if facts.device == "cpu" else []),
+        *(f"  # {line}" for line in facts.small),
+        f"  image_size: {facts.image_size}",
+        "  # Flips, scale, crops, mild colours. 'heavy' for very few or very uniform images.",
+        "  augmentation: light",
+    ]
+    return lines
+
+
+def _networks(facts: Facts) -> list[str]:
+    return [
+        "student:",
+        "  # What you take away at the end. Smaller and faster: tu-mobilenetv3_small_100.",
+        "  encoder: timm-efficientnet-b0",
+        "  # ImageNet weights where the hub answers or they are cached, else random ones and a warning; or a file.",
+        "  weights: auto",
+        "teacher:",
+        "  # Trained on the same data first, then reused. A model that you have is better: a run folder, .pth, .onnx,",
+        "  # hf:NAME (docs/teachers.md). 'none' trains the student alone.",
+        "  source: auto",
+        "  network:",
+        "    # Larger than the student, or it has nothing to teach.",
+        "    encoder: timm-efficientnet-b3",
+        "    weights: auto",
+        "distillation:",
+        "  # Half of the loss listens to the masks, half to the teacher.",
+        "  alpha: 0.5",
+    ]
+
+
+def _schedules(facts: Facts) -> list[str]:
+    plan = facts.schedule
+    return [
+        "temperature:",
+        "  # The teacher's answers are softened at first and sharp at the end.",
+        "  kind: cosine",
+        "  initial: 4.0",
+        "  final: 1.0",
+        "thaw:",
+        f"  # {plan['images']} training images, so as in {plan['name']}:",
+        f"  # {plan['why']}.",
+        f"  start: {plan['start']}",
+        f"  every: {plan['every']}",
+        f"  lr_scale: {plan['lr_scale']:g}",
+    ]
+
+
+def _task(facts: Facts) -> list[str]:
+    rare = [
+        f"{name} {100 * share:.2g} %"
+        for name, share in zip(facts.classes[1:], facts.shares[1:], strict=True)
+        if share < RARE
+    ]
+    lines = ["task:", "  # Cross-entropy and Dice together; Dice does not drown small classes.", "  dice_weight: 1.0"]
+    if rare:
+        lines += [
+            f"  # Rare among the pixels: {_short(rare)}. Should they stay at 0, weigh the cross-entropy:",
+            f"  # class_weights: {json.dumps(class_weights(facts.shares))}",
+        ]
+    return lines
+
+
+def _training(facts: Facts) -> list[str]:
+    steps = -(-facts.train // facts.batch_size)
+    return [
+        "training:",
+        "  # All blocks of the encoder have thawed well before the end.",
+        f"  epochs: {facts.schedule['epochs']}",
+        f"  # {steps} steps an epoch (chosen for {facts.device}). Out of memory: halve it, or reactions.memory: split.",
+        f"  batch_size: {facts.batch_size}",
+    ]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _list(names: Sequence[str]) -> str:
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def _short(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
