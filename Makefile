@@ -34,7 +34,7 @@ types: setup  ## Check types
 	$(BIN)/mypy
 
 docs: setup  ## Build the documentation into site/; a link that leads nowhere is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 pictures: setup  ## Train the pictures' own run (half an hour on two cores) and draw the documents' pictures from it
 	$(BIN)/python scripts/draw_pictures.py

@@ -27,7 +27,7 @@ from snowmelt.jobs.session import open_session
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "scripts" / "pictures.yaml"
 PICTURES = ROOT / "docs" / "pictures"
-SHOWN = (2, 9, 16, 23)  # epochs (from 0) after which the student is looked at
+SHOWN = (3, 15, 27, 39)  # epochs (from 0) after which the student is looked at
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ root; every room of the package gets a page ``api/ROOM.md`` of its own, so a new
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
+from markdown.extensions.toc import slugify_unicode
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -18,6 +20,9 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "snowmelt"
 API = "API"
+JAPANESE = ".ja.md"
+WIDE = "[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]"  # kana, kanji and their punctuation
+ENDS = re.compile(rf"(?<={WIDE})\n *(?={WIDE})")
 FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 
 
@@ -42,9 +47,10 @@ def api_page(room: str) -> str:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the rooms' pages under the empty section ``API`` of the navigation."""
+    """Put the rooms' pages under the empty section ``API``, and let Japanese headings have anchors of their own."""
     pages = [{f"snowmelt.{room}": f"api/{room}.md"} for room in rooms()]
     config.nav = [{API: pages} if list(entry) == [API] else entry for entry in config.nav or []]
+    config.mdx_configs.setdefault("toc", {})["slugify"] = slugify_unicode
     return config
 
 
@@ -57,8 +63,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Join the lines of Japanese sentences: a browser shows a line's end as a space, and Japanese has none."""
+    if not page.file.src_uri.endswith(JAPANESE):
+        return markdown
+    parts = re.split(r"(?ms)(^```.*?^```$)", markdown)  # fenced blocks keep their lines
+    return "".join(part if part.startswith("```") else ENDS.sub("", part) for part in parts)
+
+
 def on_post_page(output: str, page: Page, **_: Any) -> str:
     """Name the language of a Japanese page, by which browsers choose glyphs and break lines."""
-    if page.file.src_uri.endswith(".ja.md"):
+    if page.file.src_uri.endswith(JAPANESE):
         return output.replace('<html lang="en"', '<html lang="ja"', 1)
     return output

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import griffe
 import pytest
 import yaml
 from PIL import Image
@@ -18,6 +20,7 @@ from snowmelt.build import make_plan_of
 from snowmelt.config import ThawConfig
 from snowmelt.config_manager import REFERENCE, ConfigManager
 from snowmelt.errors import SnowmeltError
+from snowmelt.schedules import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -77,14 +80,46 @@ def test_nothing_on_a_page_comes_from_elsewhere() -> None:
         assert not re.search(r"!\[[^\]]*\]\(\w+:|<script|<img|<link", path.read_text(encoding="utf-8")), path
 
 
-def test_a_japanese_page_says_so(hook: ModuleType) -> None:
-    class Page:
-        def __init__(self, name: str) -> None:
-            self.file = type("File", (), {"src_uri": name})
+def test_the_build_is_strict() -> None:
+    """With --quiet MkDocs does not count its warnings, so a strict build would pass with them."""
+    recipe = (ROOT / "Makefile").read_text().split("\ndocs: setup", 1)[1].split("\n\n")[0]
+    assert "mkdocs build --strict" in recipe
+    assert not re.search(r"--quiet|-q\b|\|\| true|\t-", recipe)
+    assert set(SITE["validation"]["links"].values()) | set(SITE["validation"]["nav"].values()) == {"warn"}
 
+
+def test_docstrings_can_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """What the strict build would refuse: an ``Args:`` entry that is no parameter, several names in one entry."""
+    modules = [griffe.load("snowmelt", search_paths=[ROOT / "src"], docstring_parser="google", try_relative_path=False)]
+    seen = 0
+    while modules:
+        for member in modules.pop().members.values():
+            if member.is_alias:
+                continue
+            if member.docstring is not None:
+                assert member.docstring.parse()
+                assert not re.search(r":[a-z]+:`", member.docstring.value), member.path  # Sphinx's, not Markdown's
+                seen += 1
+            modules.append(member)
+    assert seen > 500
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def page_of(name: str) -> SimpleNamespace:
+    return SimpleNamespace(file=SimpleNamespace(src_uri=name))
+
+
+def test_a_japanese_page_says_so(hook: ModuleType) -> None:
     html = '<!doctype html><html lang="en" class="no-js">'
-    assert 'lang="ja"' in hook.on_post_page(html, page=Page("reference.ja.md"), config=None)
-    assert hook.on_post_page(html, page=Page("reference.md"), config=None) == html
+    assert 'lang="ja"' in hook.on_post_page(html, page=page_of("reference.ja.md"), config=None)
+    assert hook.on_post_page(html, page=page_of("reference.md"), config=None) == html
+
+
+def test_japanese_lines_are_joined_without_a_space(hook: ModuleType) -> None:
+    text = "温度が\n  下がり、\n解凍\n`thaw`\n\n# 見出し\n\n- 一つ\n- 二つ\n\n```\n表\n示\n```\n"
+    joined = hook.on_page_markdown(text, page=page_of("x.ja.md"))
+    assert joined == "温度が下がり、解凍\n`thaw`\n\n# 見出し\n\n- 一つ\n- 二つ\n\n```\n表\n示\n```\n"
+    assert hook.on_page_markdown(text, page=page_of("x.md")) == text
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
@@ -98,6 +133,11 @@ def test_pictures_are_small_and_used_and_described(path: Path) -> None:
     assert all(len(words) > 20 for words in described)
 
 
+@cache
+def plan_of(name: str) -> Plan:
+    return make_plan_of(ConfigManager.get_config(name))
+
+
 def rows(name: str, heading: str) -> list[list[str]]:
     """Cells of the table under a heading, without its head."""
     section = text_of(name).split(f"## {heading}\n", 1)[1].split("\n## ")[0]
@@ -108,8 +148,7 @@ def rows(name: str, heading: str) -> list[list[str]]:
 @pytest.mark.parametrize(("name", "heading"), [(GUIDES[0], "What 50 epochs do"), (GUIDES[1], "50 エポックの流れ")])
 def test_the_stages_are_those_of_the_plan(name: str, heading: str) -> None:
     table = rows(name, heading)
-    plan = make_plan_of(ConfigManager.get_config(REFERENCE))
-    printed = make_plan_of(ConfigManager.get_config("published_temperatures"))
+    plan, printed = plan_of(REFERENCE), plan_of("published_temperatures")
     assert len(table) == len(plan.stages) == len(printed.stages) == 8
     for row, stage, column in zip(table, plan.stages, printed.stages, strict=True):
         assert row[0] == stage.epochs

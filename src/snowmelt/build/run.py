@@ -96,10 +96,10 @@ def make_run(
     resumes: bool = False,
     notices: tuple[str, ...] = (),
 ) -> TrainingRun:
-    """All parts of a run, ready for :func:`snowmelt.training.fit`.
+    """All parts of a run, ready for ``snowmelt.training.fit``.
 
     Args:
-        config: settled (see :func:`settle`).
+        config: settled (see ``settle``).
         teaching: how the teacher's answers reach the run; ``None`` without a teacher.
         patience: epochs without a better score after which it ends, in place of the settings'.
         resumes: a checkpoint follows, so no encoder weights need to be found.

@@ -57,7 +57,7 @@ def store_pictures(config: ExperimentConfig, splits: Splits, engine: Engine, say
     every process has its own.
 
     Args:
-        config: settled (see :func:`settle`).
+        config: settled (see ``settle``).
 
     Raises:
         SnowmeltError: a picture that cannot be used; a store asked for that cannot be written.

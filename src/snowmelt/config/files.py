@@ -67,7 +67,7 @@ def read_attribute(spec: str) -> ExperimentConfig:
     """The experiment that ``file.py:attribute`` names. This runs the file: give it only what you trust.
 
     Raises:
-        SnowmeltError: no such file or attribute, or it is no :class:`ExperimentConfig`.
+        SnowmeltError: no such file or attribute, or it is no ``ExperimentConfig``.
     """
     file, _, attribute = spec.rpartition(":")
     path = Path(file)

@@ -166,7 +166,8 @@ def open_second(
     Args:
         part: ``train``, ``val`` or ``test``, of those that the data set has itself.
         classes: that it must have, in this order. They also name the ids of a folder that names none itself.
-        seed, val_fraction, image_size, image_folder, mask_folder, index_folder: as for :func:`open_splits`.
+
+    The others are as for ``open_splits``.
 
     Raises ``SnowmeltError`` for a SPEC, a folder or a file that is wrong, and for classes that differ.
     """

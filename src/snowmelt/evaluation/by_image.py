@@ -16,7 +16,8 @@ def confusion_by_image(
     Their sum over the images is the matrix of ``ConfusionMatrix``.
 
     Args:
-        predictions, targets: class indices, (B, H, W), on one device.
+        predictions: class indices, (B, H, W).
+        targets: the same of the truth, on the same device.
         classes: number of classes C, background included.
         ignore_index: pixels whose truth has this label count nowhere.
 

@@ -101,8 +101,10 @@ def prediction_panel(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        truth, student, teacher: (H, W) class indices.
+        truth: (H, W) class indices.
+        student: as ``truth``.
         classes: names, index is the class id. The legend has all of them, or of many those that are to be seen.
+        teacher: as ``truth``.
         caption: a line above the row, such as the name of the image.
         tile_size: longer side of each picture in pixels; images are brought to it.
 

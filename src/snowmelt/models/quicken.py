@@ -14,7 +14,7 @@ def quicken(network: nn.Module) -> nn.Module:
 
     Only classes change: names, parameters, buffers and ``state_dict`` stay, so weights load and save as before. What
     is changed: timm's ``Swish``, which keeps two tensors for its gradient and makes two passes, for ``nn.SiLU``; and
-    depthwise convolutions that :func:`~snowmelt.models.depthwise.pays` says are slow backward in bfloat16 on a CPU.
+    depthwise convolutions that ``snowmelt.models.depthwise.pays`` says are slow backward in bfloat16 on a CPU.
     Works in place, as often as one likes, and returns the network.
     """
     for module in network.modules():

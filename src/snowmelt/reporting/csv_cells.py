@@ -27,7 +27,7 @@ def format_cell(value: Value) -> str:
 
 
 def parse_cell(text: str) -> Value:
-    """The value behind ``text``: the inverse of :func:`format_cell`, for everything but number-like strings."""
+    """The value behind ``text``: the inverse of ``format_cell``, for everything but number-like strings."""
     if text == "":
         return None
     if text in ("true", "false"):

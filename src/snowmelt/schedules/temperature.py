@@ -15,7 +15,7 @@ TEMPERATURE_KINDS = CURVE_KINDS
 
 @dataclass(frozen=True)
 class TemperatureSchedule(Curve):
-    """Temperature T over the epochs of a run, from soft (``initial``) to hard (``final``); see :class:`Curve`.
+    """Temperature T over the epochs of a run, from soft (``initial``) to hard (``final``); see ``Curve``.
 
     Raises:
         SnowmeltError: a kind that does not exist, or a temperature that is not positive and finite.

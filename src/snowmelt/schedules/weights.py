@@ -15,7 +15,7 @@ WEIGHT_KINDS = CURVE_KINDS
 
 @dataclass(frozen=True)
 class WeightSchedule(Curve):
-    """Weight of a loss over the epochs of a run; see :class:`Curve` for the kinds.
+    """Weight of a loss over the epochs of a run; see ``Curve`` for the kinds.
 
     Raises:
         SnowmeltError: a kind that does not exist, a weight that is negative or not finite, or an exponential one

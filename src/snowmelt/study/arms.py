@@ -56,7 +56,7 @@ def make_arms(config: ExperimentConfig, names: Sequence[str], own: Sequence[str]
     Args:
         config: what all arms start from.
         names: ready-made arms: ``plain``, ``config``, or ``kd``, ``cooled``, ``t2`` (any number) and ``thaw`` joined
-            by ``+``; see :mod:`snowmelt.study.ingredients`.
+            by ``+``; see ``snowmelt.study.ingredients``.
         own: arms as ``NAME: WORD...``. A word with ``=`` is a setting (``a.b=c``), laid over the others; any other
             word is made of ingredients, ``config`` where there is none. Quotes keep a value with blanks together.
 

@@ -8,7 +8,7 @@ by the images that happen to be in the test set, and by the seeds that happened 
 - **seeds** are too few to be drawn again (of three seeds, a ninth of all draws is one seed three times), so the
   variance of the mean comes from the spread of the paired differences, and its few degrees of freedom count.
 
-The interval is that of a sum of two Student's t, one for each part (:mod:`snowmelt.study.students_t`).
+The interval is that of a sum of two Student's t, one for each part (``snowmelt.study.students_t``).
 """
 
 from __future__ import annotations

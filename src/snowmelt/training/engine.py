@@ -83,7 +83,7 @@ class Engine:
     """Runs a network on a device, in a precision, in one process or in those that ``torchrun`` started.
 
     The gradient synchroniser of several processes (DDP) only ever knows the parameters that were trainable when it
-    was built; :meth:`wrap` is therefore called anew at every thaw. The same holds for ``torch.compile``, which
+    was built; ``wrap`` is therefore called anew at every thaw. The same holds for ``torch.compile``, which
     would go on with a graph in which the newly thawed parameters are constants.
     """
 

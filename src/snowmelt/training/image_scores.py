@@ -15,7 +15,7 @@ from snowmelt.training.counting import labels_of
 from snowmelt.training.engine import Engine
 
 Answer = Callable[[Batch], Tensor]
-"""A batch on the device -> logits (B, K, N, N) about it; a teacher as it is, a network by :func:`answer_of`."""
+"""A batch on the device -> logits (B, K, N, N) about it; a teacher as it is, a network by ``answer_of``."""
 
 
 def answer_of(network: nn.Module, normalise: Callable[[Tensor], Tensor], engine: Engine) -> Answer:
@@ -31,7 +31,7 @@ def answer_of(network: nn.Module, normalise: Callable[[Tensor], Tensor], engine:
 
 
 def score_images(engine: Engine, batches: Iterable[Batch], images: int, classes: int, answer: Answer) -> np.ndarray:
-    """The confusion matrix of each image, in the order of the source; summed up, the one of :class:`Scorer`.
+    """The confusion matrix of each image, in the order of the source; summed up, the one of ``Scorer``.
 
     No batch waits for the device. Every process scores its own batches, and all of them get the whole.
 

@@ -44,7 +44,7 @@ def reset_peak(device: torch.device) -> bool:
 
 
 def read_peak(device: torch.device) -> int:
-    """Bytes held at once at most, since the last :func:`reset_peak` where that could forget."""
+    """Bytes held at once at most, since the last ``reset_peak`` where that could forget."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":

@@ -58,7 +58,7 @@ def trying(run: TrainingRun) -> Iterator[Trial]:
 
 
 class Trial:
-    """Tries out stages of a run inside :func:`trying`.
+    """Tries out stages of a run inside ``trying``.
 
     Args:
         overhead: bytes that the trial itself holds where memory is measured.

@@ -18,7 +18,7 @@ class CompareRequest:
     """The experiment that all arms start from, and how they are compared.
 
     Attributes:
-        arms: ready-made arms by name; ``own``: further ones as ``NAME: WORD...`` (see :mod:`snowmelt.study.arms`).
+        arms: ready-made arms by name; ``own``: further ones as ``NAME: WORD...`` (see ``snowmelt.study.arms``).
         seeds: of the students; the teacher's is the experiment's own.
         budget: equal epochs, or as many epochs as fit into the seconds of the base arm's training.
         transfer: SPEC of a second data set on which everybody is scored.

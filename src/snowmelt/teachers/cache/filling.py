@@ -114,7 +114,8 @@ def fill(
 
     Args:
         digests: of the source's pictures in order, where they are known already (``digests_of``).
-        workers, context: of the data loader.
+        workers: of the data loader.
+        context: how the data loader starts them.
         progress: called after each batch.
 
     Raises:

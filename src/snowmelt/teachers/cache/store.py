@@ -148,7 +148,9 @@ def open_cache(
 
     Args:
         teacher: the teacher's digest; with the encoding (and its size) it decides what the cache may hold.
-        description, classes, effects: for whoever reads ``cache.json``; ``effects`` also saves measuring them again.
+        description: for whoever reads ``cache.json``.
+        classes: the same.
+        effects: the same; they also save measuring them again.
         say: gets one line for each shard that is not usable.
         verify: compare every shard's checksum once, now.
 
