@@ -42,9 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the pictures of the documents from a run of their own.")
     parser.add_argument("--output", type=Path, default=ROOT / "experiments", help="where the run lies, or will lie")
     config = with_values(ConfigManager.get_config(str(SETTINGS)), {"output": str(parser.parse_args().output)})
-    splits = open_session(config).splits
+    session = open_session(config)
+    splits = session.splits
     students = [open_run(path) for path in train_with_snapshots(config, len(splits.train))]
-    teacher = open_teacher_of(config, splits)
+    teacher = open_teacher_of(session.config, splits)
 
     number = representative(splits.val, teacher, students[-1])
     scene = Scene(splits.val.load(number), logits_of(teacher, splits.val.load(number)))

@@ -23,6 +23,7 @@ HEAT = "magma"
 MARGIN, TILE, GAP = 32, 300, 16
 CARD_WIDTH = 1668  # margin, a tile, 56, four tiles with their gaps, margin
 TEXT = 40  # pixels: nine on a phone that is 390 wide
+SAVED_WIDTH = 1400
 COLORS = 255
 
 
@@ -74,8 +75,11 @@ class Card:
         """Write a PNG of few colours; its corners are transparent."""
         canvas = FigureCanvasAgg(self.figure)
         canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        few = Image.fromarray(pixels[..., :3].copy()).quantize(COLORS, dither=Image.Dither.FLOYDSTEINBERG)
+        whole = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        size = (SAVED_WIDTH, round(self.height * SAVED_WIDTH / self.width))
+        pixels = np.asarray(whole.resize(size, Image.Resampling.LANCZOS))
+        drawn = Image.fromarray(pixels[..., :3].copy())
+        few = drawn.quantize(palette=drawn.quantize(COLORS), dither=Image.Dither.FLOYDSTEINBERG)
         indices = np.where(pixels[..., 3] < 128, COLORS, np.asarray(few)).astype(np.uint8)
         image = Image.fromarray(indices, "P")
         image.putpalette([*(few.getpalette() or [])[: 3 * COLORS], 0, 0, 0])

@@ -40,10 +40,15 @@ def public_names(path: Path) -> list[str]:
 
 
 def api_page(room: str) -> str:
-    """Markdown of a room's page: the package's docstring, then every public name with its own."""
-    names = public_names(PACKAGE / room / "__init__.py")
-    members = "".join(f"        - {name}\n" for name in names)
-    return f"# snowmelt.{room}\n\n::: snowmelt.{room}\n    options:\n      members:\n{members}"
+    """Markdown of a room's page: the package's docstring, then every public name with its own; constants come last.
+
+    Each name is asked for by itself: one that cannot be found then ends the build.
+    """
+    names = sorted(public_names(PACKAGE / room / "__init__.py"), key=str.isupper)
+    package = (
+        f"::: snowmelt.{room}\n    options: {{members: false, show_root_heading: false, show_root_toc_entry: false}}\n"
+    )
+    return "\n".join([f"# snowmelt.{room}\n", package, *(f"::: snowmelt.{room}.{name}\n" for name in names)])
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -20,13 +20,13 @@ class Curve:
 
     With progress p = epoch / (epochs - 1), and p = 1 in a run of one epoch:
 
-    =========== =============================================================
-    constant    v = initial
-    linear      v = initial + (final - initial) p
-    cosine      v = final + (initial - final) (1 + cos(pi p)) / 2
-    exponential v = initial (final / initial)^p
-    piecewise   linear between ``milestones`` (epoch -> v), constant outside
-    =========== =============================================================
+    | kind | v |
+    |---|---|
+    | constant | v = initial |
+    | linear | v = initial + (final - initial) p |
+    | cosine | v = final + (initial - final) (1 + cos(pi p)) / 2 |
+    | exponential | v = initial (final / initial)^p |
+    | piecewise | linear between ``milestones`` (epoch -> v), constant outside |
 
     The two ends are returned, not computed, so v(0) and v(epochs - 1) are exact. ``piecewise`` reads its milestones
     alone; ``constant`` ignores ``final``. A subclass says what the number is and which values make sense.

@@ -20,12 +20,12 @@ class LearningRateSchedule:
     the data is. A linear warm-up over ``warmup`` epochs multiplies one of these curves of the share of the run
     that is done, s = position / epochs:
 
-    ========== ================================================================================
-    constant   1
-    trapezoid  1 until s = 1 - ``cooldown``, then straight down to ``floor``
-    cosine     ``floor`` + (1 - ``floor``) (1 + cos(pi s)) / 2
-    poly       ``floor`` + (1 - ``floor``) (1 - s)^0.9
-    ========== ================================================================================
+    | kind | factor |
+    |---|---|
+    | constant | 1 |
+    | trapezoid | 1 until s = 1 - ``cooldown``, then straight down to ``floor`` |
+    | cosine | ``floor`` + (1 - ``floor``) (1 + cos(pi s)) / 2 |
+    | poly | ``floor`` + (1 - ``floor``) (1 - s)^0.9 |
 
     ``trapezoid`` is the default (constant, then a short decay: Zhai et al., arXiv 2106.04560; Haegele et al.,
     arXiv 2405.18392): blocks that thaw late still meet the full rate, while under a cosine the last block of the
