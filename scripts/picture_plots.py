@@ -23,8 +23,8 @@ HEAT = "magma"
 MARGIN, TILE, GAP = 32, 300, 16
 CARD_WIDTH = 1668  # margin, a tile, 56, four tiles with their gaps, margin
 TEXT = 40  # pixels: nine on a phone that is 390 wide
-SAVED_WIDTH = 1400
-COLORS = 255
+DPI = 76  # a hundredth of an inch is a pixel of the layout, so a card is saved some 1270 wide
+COLORS = 128
 
 
 class Card:
@@ -32,7 +32,7 @@ class Card:
 
     def __init__(self, height: int, width: int = CARD_WIDTH) -> None:
         self.width, self.height = width, height
-        self.figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="none")
+        self.figure = Figure(figsize=(width / 100, height / 100), dpi=DPI, facecolor="none")
         self.page = self.axes(0, 0, width, height)
         self.page.set(xlim=(0, width), ylim=(height, 0))
         self.page.axis("off")
@@ -75,9 +75,7 @@ class Card:
         """Write a PNG of few colours; its corners are transparent."""
         canvas = FigureCanvasAgg(self.figure)
         canvas.draw()
-        whole = Image.fromarray(np.asarray(canvas.buffer_rgba()))
-        size = (SAVED_WIDTH, round(self.height * SAVED_WIDTH / self.width))
-        pixels = np.asarray(whole.resize(size, Image.Resampling.LANCZOS))
+        pixels = np.asarray(canvas.buffer_rgba())
         drawn = Image.fromarray(pixels[..., :3].copy())
         few = drawn.quantize(palette=drawn.quantize(COLORS), dither=Image.Dither.FLOYDSTEINBERG)
         indices = np.where(pixels[..., 3] < 128, COLORS, np.asarray(few)).astype(np.uint8)
