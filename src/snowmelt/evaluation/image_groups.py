@@ -27,7 +27,7 @@ class ImageCounts:
 
     @classmethod
     def of(cls, table: np.ndarray) -> ImageCounts:
-        """From (I, 3, C), as :func:`counts_of_matrices` stacks them."""
+        """From (I, 3, C), as ``counts_of_matrices`` stacks them."""
         return cls(table[:, 0], table[:, 1], table[:, 2])
 
     def miou_by_image(self) -> np.ndarray:

@@ -16,7 +16,9 @@ from snowmelt.export.graph import stride_of
 from snowmelt.export.parity import invent_images
 from snowmelt.models import save_weights, unreached_parameters
 
-WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
 
 
 def without_idle(network: nn.Module) -> nn.Module:

@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, ours: frozenset[str]) -> Iterator[Path]:
-    """As :func:`whole_file` for a folder, which replaces one that holds nothing but files named in ``ours``.
+    """As ``whole_file`` for a folder, which replaces one that holds nothing but files named in ``ours``.
 
     An old folder is moved aside for the moment between two renames, so it may lie beside the place after a cut, but a
     half one never lies at it.

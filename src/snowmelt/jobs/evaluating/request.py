@@ -18,7 +18,7 @@ class EvaluateRequest:
     """Which weights on which images.
 
     Attributes:
-        source: what :func:`snowmelt.jobs.opening.open_run` takes.
+        source: what ``snowmelt.jobs.opening.open_run`` takes.
         data: a SPEC of other images; ``None`` for the run's own.
         split: ``None`` for the test part where there is one, else validation.
         worst: how many of the worst images are listed and drawn.

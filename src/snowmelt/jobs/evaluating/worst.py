@@ -26,7 +26,7 @@ def draw_worst(material: Material, images: Sequence[Mapping[str, Any]], folder: 
     The networks are asked again about these few images: their answers to all others were not kept.
 
     Args:
-        images: rows of :func:`worst_images`.
+        images: rows of ``worst_images``.
     """
     paths = []
     for rank, (row, panel) in enumerate(zip(images, _panels(material, images), strict=True), start=1):
