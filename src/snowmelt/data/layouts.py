@@ -40,7 +40,8 @@ def find_layout(root: Path, image_folder: str | None = None, mask_folder: str | 
     """The layout of ``root``.
 
     Args:
-        image_folder, mask_folder: names that are known already; without them they are found by what they hold.
+        image_folder: its name where that is known already; without it, it is found by what it holds.
+        mask_folder: as ``image_folder``.
 
     Raises:
         SnowmeltError: no such folder, none of the known layouts, or several that would do.
