@@ -149,6 +149,6 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.create(tmp_path / "experiments" / "fake")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fake_run() -> Callable[..., FakeRun]:
     return FakeRun

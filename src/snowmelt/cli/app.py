@@ -31,6 +31,7 @@ from snowmelt.cli.options import (
     Val,
 )
 from snowmelt.cli.predict import predict
+from snowmelt.cli.report import report
 from snowmelt.errors import SnowmeltError
 
 app = typer.Typer(
@@ -180,6 +181,7 @@ app.command()(export)
 app.command()(init)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(report)
 
 
 @app.command()

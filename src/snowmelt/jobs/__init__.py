@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.demo import run_demo
     from snowmelt.jobs.evaluating import EvaluateRequest, evaluate_run
     from snowmelt.jobs.exporting import ExportRequest, export_run, read_size
+    from snowmelt.jobs.page import report_run
     from snowmelt.jobs.planning import plan_experiment
     from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
@@ -42,6 +43,7 @@ __all__ = [
     "read_seeds",
     "read_size",
     "read_tile",
+    "report_run",
     "run_demo",
     "score_run",
     "teach_experiment",
@@ -69,6 +71,7 @@ _HOMES = {
     "read_seeds": "snowmelt.jobs.comparing",
     "read_size": "snowmelt.jobs.exporting",
     "read_tile": "snowmelt.jobs.predicting",
+    "report_run": "snowmelt.jobs.page",
     "run_demo": "snowmelt.jobs.demo",
     "score_run": "snowmelt.jobs.scoring",
     "teach_experiment": "snowmelt.jobs.teaching",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 from snowmelt.config_manager import ConfigManager
+from snowmelt.jobs.page import write_report
 from snowmelt.jobs.planning import plan_experiment
 from snowmelt.jobs.scoring import score_run
 from snowmelt.jobs.teaching import teach_experiment
 from snowmelt.jobs.training import train_experiment
+from snowmelt.reporting import RunFolder
 
 
 def run_demo() -> None:
@@ -24,8 +26,9 @@ def run_demo() -> None:
     print("\n[4/4] score: both on images that neither has seen\n")
     score_run(config)
     root = config.output / config.name
+    write_report(RunFolder(root))  # with the scores just taken
     seconds = time.perf_counter() - started
-    print(f"\nDone in {seconds:.0f} s. Look at {root / 'predictions'} and {root / 'plots'}, then:")
+    print(f"\nDone in {seconds:.0f} s. Open {root / 'report.html'} in a browser, then:")
     print("  snowmelt configs                      the named experiments")
     print("  snowmelt plan auto --data DIR         the plan for your own images and masks")
     print("  snowmelt train auto --data DIR        and their training")

@@ -97,18 +97,18 @@ def _find(source: Path, weights: Weights) -> tuple[Path | None, Path]:
         return (around if inside else None), source
     root = source if source.is_dir() else EXPERIMENTS / source
     if source.suffix.lower() == SUFFIX or not root.is_dir():
-        raise SnowmeltError(f"{source}: there is no such run or weights file{_names_close_to(source)}")
+        raise SnowmeltError(f"{source}: there is no such run or weights file{names_close_to(source)}")
     run = RunFolder(root)
     path = run.checkpoints / f"{weights}{SUFFIX}"
     if path.is_file() and run.config_file.is_file():
         return root, path
     if not run.is_run:
-        raise SnowmeltError(f"{root}: is no run folder (it has no config.yaml){_names_close_to(root / 'x')}")
+        raise SnowmeltError(f"{root}: is no run folder (it has no config.yaml){names_close_to(root / 'x')}")
     missing = path.relative_to(root) if run.config_file.is_file() else "config.yaml"
     raise SnowmeltError(f"{root}: has no {missing} yet; train it first, or wait until its first epoch is over")
 
 
-def _names_close_to(source: Path) -> str:
+def names_close_to(source: Path) -> str:
     """How the message about a name that is not there goes on: with those that are."""
     places = dict.fromkeys([source.parent, EXPERIMENTS, EXPERIMENTS / source.parent])
     runs = {path.name: path for place in places if place.is_dir() for path in place.iterdir() if RunFolder(path).is_run}

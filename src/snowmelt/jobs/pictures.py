@@ -11,7 +11,7 @@ from snowmelt.data import Batch, EvaluationDataset, Source, build_evaluation_tra
 from snowmelt.evaluation import predict_classes
 from snowmelt.jobs.session import Session
 from snowmelt.models import load_weights, normalisation_of
-from snowmelt.reporting import Prediction, RunFolder, make_panels, save_predictions
+from snowmelt.reporting import Prediction, RunFolder, make_panels, save_layers, save_predictions
 from snowmelt.training import TrainingRun
 
 PICTURES = 6
@@ -20,7 +20,7 @@ PICTURES = 6
 def draw_predictions(
     session: Session, config: ExperimentConfig, folder: RunFolder, run: TrainingRun
 ) -> dict[str, np.ndarray]:
-    """Write panels of the best weights into ``predictions/``, and return them by name."""
+    """Write panels of the best weights and their layers into ``predictions/``, and return the panels by name."""
     source = session.splits.val
     chosen = sorted({int(index) for index in np.linspace(0, len(source) - 1, num=min(PICTURES, len(source)))})
     dataset = EvaluationDataset(source, build_evaluation_transform(config.data.image_size or 256))
@@ -31,6 +31,7 @@ def draw_predictions(
         teacher = predict_classes(ask(batch.to(session.engine.device))).cpu().numpy()
     predictions = [show(source, index, batch, row, student, teacher) for row, index in enumerate(chosen)]
     save_predictions(folder, predictions, run.classes)
+    save_layers(folder, predictions, run.classes)
     return make_panels(predictions, run.classes)
 
 

@@ -9,6 +9,7 @@ from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_count
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.advising import give_advice
+from snowmelt.jobs.page import write_report
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
 from snowmelt.jobs.session import Session
@@ -19,6 +20,7 @@ from snowmelt.reporting import (
     RunSummary,
     TensorBoardLog,
     TextLog,
+    ValidationScores,
     draw_plots,
 )
 from snowmelt.schedules import make_plan
@@ -62,7 +64,8 @@ def run_training(
     folder = RunFolder(root)
     summary = RunSummary(folder)
     tensorboard = TensorBoardLog(folder)
-    listeners: list[Listener] = [MetricTables(folder), TextLog(folder), tensorboard, ProgressDisplay(folder), summary]
+    tables: list[Listener] = [MetricTables(folder), ValidationScores(folder), TextLog(folder)]
+    listeners = [*tables, tensorboard, ProgressDisplay(folder), summary]
     announcer = Announcer(listeners if session.leads else [])
     resumes = resume and (folder.checkpoints / "last.ckpt").exists()
     run = make_run(
@@ -87,6 +90,7 @@ def run_training(
                 record["advice"] = give_advice(session, config, folder, run, summary.reason)
             finish(session, config, folder, run, tensorboard)
             write_record(folder, record)
+            write_report(folder)
     finally:
         announcer.close()
         if run.features is not None:

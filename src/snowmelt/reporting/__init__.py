@@ -6,6 +6,7 @@ from snowmelt.reporting.comparison_table import budget_table, comparison_tables
 from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.evaluation_plots import draw_evaluation
 from snowmelt.reporting.evaluation_table import evaluation_tables
+from snowmelt.reporting.layers import save_layers
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
@@ -17,6 +18,7 @@ from snowmelt.reporting.survey_table import finding_line, survey_tables
 from snowmelt.reporting.tables import MetricTables, read_metrics
 from snowmelt.reporting.tensorboard import TensorBoardLog
 from snowmelt.reporting.text_log import TextLog, read_text_log
+from snowmelt.reporting.validation_scores import ValidationScores
 
 __all__ = [
     "MetricTables",
@@ -26,6 +28,7 @@ __all__ = [
     "RunSummary",
     "TensorBoardLog",
     "TextLog",
+    "ValidationScores",
     "budget_table",
     "classes_figure",
     "comparison_tables",
@@ -42,6 +45,7 @@ __all__ = [
     "read_metrics",
     "read_text_log",
     "replace_file",
+    "save_layers",
     "save_predictions",
     "sizes_figure",
     "survey_tables",

@@ -10,6 +10,7 @@ import numpy as np
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.evaluation import class_colors
+from snowmelt.reporting.class_figures import class_figures
 from snowmelt.reporting.csv_cells import Row
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import read_metrics
@@ -26,6 +27,8 @@ LINES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#222222")
 def draw_plots(folder: RunFolder) -> list[Path]:
     """Write ``plots/plan.png``, ``curves.png`` and ``iou_by_class.png`` from what the run has logged so far.
 
+    Beside them ``classes.png`` and ``confusion.png`` of the best weights, where ``validation.json`` is there.
+
     Raises:
         SnowmeltError: no epoch is logged yet.
     """
@@ -38,6 +41,7 @@ def draw_plots(folder: RunFolder) -> list[Path]:
         "plan.png": plan_figure(planned),
         "curves.png": curves_figure(rows),
         "iou_by_class.png": iou_figure(rows),
+        **class_figures(folder.validation_file),
     }
     paths = []
     for name, figure in figures.items():
@@ -73,7 +77,7 @@ def curves_figure(rows: Sequence[Row]) -> Figure:
     """Losses by term, training solid and validation dashed, above mIoU with the teacher's; thaws are marked."""
     figure, (losses, scores) = _figure(2, "Losses and mIoU")
     epochs, marker = column(rows, "epoch"), _marker(len(rows))
-    for index, terms in enumerate(_curves_that_differ(rows)):
+    for index, terms in enumerate(curves_that_differ(rows)):
         color, width = LINES[index % len(LINES)], 2.2 if "total" in terms else 1.3
         for part, style, fill in (("train", "-", color), ("val", "--", "white")):
             if f"{part}/{terms[0]}" in rows[0]:
@@ -153,7 +157,7 @@ def _integers(axis: object) -> None:
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))  # type: ignore[attr-defined]
 
 
-def _curves_that_differ(rows: Sequence[Row]) -> list[list[str]]:
+def curves_that_differ(rows: Sequence[Row]) -> list[list[str]]:
     """Loss terms in their order, together where they are the same numbers: one line would hide the other."""
     groups: list[list[str]] = []
     for term in dict.fromkeys(name.split("/", 1)[1] for name in rows[0] if name.startswith(("train/", "val/"))):

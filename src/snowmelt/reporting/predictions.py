@@ -48,7 +48,7 @@ def save_predictions(folder: RunFolder, predictions: Iterable[Prediction], class
     folder.predictions.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     for name, panel in make_panels(predictions, classes).items():
-        stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"  # names may hold folders
+        stem = file_stem(name)
         path, count = folder.predictions / f"{stem}.png", 1
         while path in paths:
             count += 1
@@ -56,3 +56,8 @@ def save_predictions(folder: RunFolder, predictions: Iterable[Prediction], class
         Image.fromarray(panel).save(path)
         paths.append(path)
     return paths
+
+
+def file_stem(name: str) -> str:
+    """An image's name, which may hold folders and anything else, as part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"

@@ -50,6 +50,11 @@ class RunFolder:
         return self.root / "timing.csv"
 
     @property
+    def validation_file(self) -> Path:
+        """The best weights on the validation images: IoU by class, and the confusion matrix."""
+        return self.root / "validation.json"
+
+    @property
     def logs(self) -> Path:
         """TensorBoard events and text logs."""
         return self.root / "logs"

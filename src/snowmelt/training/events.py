@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+PixelCounts = tuple[tuple[int, ...], ...]
+"""A confusion matrix: pixels of (true class, predicted class), rows are the truth."""
+
 
 @dataclass(frozen=True)
 class RunStarted:
@@ -65,7 +68,7 @@ class EpochRecord:
     ``iou`` by class and ``miou`` are fractions; NaN marks a class that is in neither truth nor prediction.
     ``agreement`` is the share of valid pixels where student and teacher predict the same class. ``alpha`` is the share
     of distillation that the epoch was trained with, after schedule and fade, ``None`` without a teacher; ``weights``
-    are the scheduled ones.
+    are the scheduled ones. ``teacher_iou`` and both confusion matrices are those of the epoch's score, and in no table.
     """
 
     epoch: int
@@ -85,6 +88,9 @@ class EpochRecord:
     timing: Mapping[str, float] = field(default_factory=dict)  # seconds, images_per_second, peak_memory_mb, ...
     alpha: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
+    teacher_iou: Mapping[str, float] | None = None
+    confusion: PixelCounts | None = None
+    teacher_confusion: PixelCounts | None = None
 
 
 @dataclass(frozen=True)

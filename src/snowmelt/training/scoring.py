@@ -15,6 +15,7 @@ from snowmelt.evaluation import ConfusionMatrix, predict_classes
 from snowmelt.losses import Objective
 from snowmelt.training.counting import Counts, count, labels_of
 from snowmelt.training.engine import Engine
+from snowmelt.training.events import PixelCounts
 from snowmelt.training.features import FeatureMatching
 
 MEMORY_LIMIT = 1 << 30  # bytes of teacher answers kept between two scorings
@@ -22,7 +23,10 @@ MEMORY_LIMIT = 1 << 30  # bytes of teacher answers kept between two scorings
 
 @dataclass(frozen=True)
 class Score:
-    """Scores are fractions; ``iou`` is NaN for a class that is in neither truth nor prediction."""
+    """Scores are fractions; ``iou`` is NaN for a class that is in neither truth nor prediction.
+
+    ``confusion`` counts pixels, rows are the truth.
+    """
 
     miou: float
     iou: dict[str, float]
@@ -30,6 +34,8 @@ class Score:
     teacher_miou: float | None = None
     teacher_iou: dict[str, float] | None = None
     agreement: float | None = None
+    confusion: PixelCounts | None = None
+    teacher_confusion: PixelCounts | None = None
 
 
 @dataclass
@@ -172,11 +178,25 @@ class Scorer:
         agreed = counts.pop("agreed")
         means = self.objective.average(terms, **counts, weights=weights)
         miou, iou = sums.student.mean_iou(), self._by_class(sums.student)
+        confusion = _rows(sums.student)
         if self.teacher is None:
-            return Score(miou, iou, means)
+            return Score(miou, iou, means, confusion=confusion)
         self.memory.miou = sums.teacher.mean_iou()
         agreement = agreed / max(counts["pixels"], 1)
-        return Score(miou, iou, means, self.memory.miou, self._by_class(sums.teacher), agreement)
+        return Score(
+            miou,
+            iou,
+            means,
+            self.memory.miou,
+            self._by_class(sums.teacher),
+            agreement,
+            confusion,
+            _rows(sums.teacher),
+        )
 
     def _by_class(self, confusion: ConfusionMatrix) -> dict[str, float]:
         return dict(zip(self.classes, confusion.iou().tolist(), strict=True))
+
+
+def _rows(confusion: ConfusionMatrix) -> PixelCounts:
+    return tuple(map(tuple, confusion.matrix.tolist()))

@@ -114,6 +114,9 @@ def make_record(
         timing=meter.read(),
         alpha=None if run.teacher is None else run.weights_at(state)[ALPHA],
         weights=run.schedules.weights_at(state.epoch),
+        teacher_iou=score.teacher_iou,
+        confusion=score.confusion,
+        teacher_confusion=score.teacher_confusion,
     )
 
 

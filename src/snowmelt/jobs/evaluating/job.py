@@ -18,6 +18,7 @@ from snowmelt.jobs.evaluating.measuring import measure
 from snowmelt.jobs.evaluating.request import EvaluateRequest
 from snowmelt.jobs.evaluating.worst import draw_worst
 from snowmelt.jobs.opening import TrainedRun, open_run
+from snowmelt.jobs.page import refresh_report
 from snowmelt.reporting import draw_evaluation, evaluation_tables, replace_file
 
 
@@ -83,6 +84,8 @@ def _evaluate(request: EvaluateRequest) -> tuple[dict[str, Any], Material, Path]
     }
     if leads:
         _write(path, content, material, worst)
+        if run.root is not None and request.output is None:
+            refresh_report(run.root)
         say(f"evaluated: {len(source)} images, {len(source) / measured.seconds:.1f} images/s")
     material.engine.barrier()
     return content, material, path
