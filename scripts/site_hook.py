@@ -23,6 +23,9 @@ API = "API"
 JAPANESE = ".ja.md"
 WIDE = "[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]"  # kana, kanji and their punctuation
 ENDS = re.compile(rf"(?<={WIDE})\n *(?={WIDE})")
+CODE, CELL = re.compile(r"(?s)<code.*?</code>"), re.compile(r"(?s)<td.*?</td>")
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*(?![^<]*>)")  # not inside a tag
+JOINT = re.compile(r"(?<=[a-z])[._](?=[a-z])(?![^<]*>)")
 FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 
 
@@ -76,8 +79,19 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     return "".join(part if part.startswith("```") else ENDS.sub("", part) for part in parts)
 
 
+def breaking_well(html: str) -> str:
+    """Let code break where a reader would: not inside an option, and in a table's long names after a dot or a dash."""
+
+    def joints(code: re.Match[str]) -> str:
+        return JOINT.sub(r"\g<0><wbr>", code[0])
+
+    html = CODE.sub(lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
+    return CELL.sub(lambda cell: CODE.sub(joints, cell[0]), html)
+
+
 def on_post_page(output: str, page: Page, **_: Any) -> str:
     """Name the language of a Japanese page, by which browsers choose glyphs and break lines."""
+    output = breaking_well(output)
     if page.file.src_uri.endswith(JAPANESE):
         return output.replace('<html lang="en"', '<html lang="ja"', 1)
     return output

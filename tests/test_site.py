@@ -114,6 +114,14 @@ def test_a_japanese_page_says_so(hook: ModuleType) -> None:
     assert hook.on_post_page(html, page=page_of("reference.md"), config=None) == html
 
 
+def test_code_breaks_where_a_reader_would(hook: ModuleType) -> None:
+    html = '<td><code title="a.b --x">task.ce_weight --set</code> a.b</td><code>a.b --run-name 1--2</code>'
+    assert hook.breaking_well(html) == (
+        '<td><code title="a.b --x">task.<wbr>ce_<wbr>weight <span class="option">--set</span></code> a.b</td>'
+        '<code>a.b <span class="option">--run-name</span> 1--2</code>'
+    )
+
+
 def test_japanese_lines_are_joined_without_a_space(hook: ModuleType) -> None:
     text = "温度が\n  下がり、\n解凍\n`thaw`\n\n# 見出し\n\n- 一つ\n- 二つ\n\n```\n表\n示\n```\n"
     joined = hook.on_page_markdown(text, page=page_of("x.ja.md"))
