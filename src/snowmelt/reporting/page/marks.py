@@ -1,7 +1,7 @@
 """What all plots of the page are made of: plain data for Plotly, with colours by name.
 
 A colour such as ``--student`` is looked up by the page, which knows whether it is light or dark. Every text that comes
-from outside goes through :func:`plain`: Plotly takes a few tags for formatting.
+from outside goes through ``plain``: Plotly takes a few tags for formatting.
 """
 
 from __future__ import annotations
