@@ -118,7 +118,15 @@ def changed_settings(name: str) -> dict[str, Any]:
         ("small_data", {"thaw.start": 20, "thaw.every": 10, "thaw.lr_scale": 0.01, "training.epochs": 100}),
         ("medium_data", {}),
         ("large_data", {"thaw.start": 5, "thaw.every": 3, "thaw.lr_scale": 0.3}),
-        ("auto", {"schedule_by_size": True}),
+        (
+            "auto",
+            {
+                "schedule_by_size": True,
+                "reactions.thaw_guard": True,
+                "reactions.block_warmup": 1.0,
+                "reactions.memory": "split",
+            },
+        ),
     ],
 )
 def test_each_differs_from_the_reference_in_what_it_is_about(name: str, changes: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from snowmelt.config import (
     ExperimentConfig,
     NetworkConfig,
     OptimizerConfig,
+    ReactionsConfig,
     TeacherConfig,
     TemperatureConfig,
     ThawConfig,
@@ -93,8 +94,9 @@ CONFIGS: dict[str, ExperimentConfig] = {
         thaw=ThawConfig(start=5, every=3, lr_scale=0.3),
     ),
     "auto": ExperimentConfig(
-        description="Chooses small_data, medium_data or large_data by the number of training images, and says so",
+        description="What measured best: whole encoder at a third of the rate, cooling, guards on; says what it chose",
         schedule_by_size=True,
+        reactions=ReactionsConfig(thaw_guard=True, block_warmup=1.0, memory="split"),
     ),
     "demo": ExperimentConfig(
         description="The whole cycle in minutes on two cores: embedded scenes, small networks",

@@ -1,4 +1,4 @@
-"""Choices that wait for the data: sizes, the thaw by the number of images, and a part of a set."""
+"""Choices that wait for the data: sizes, workers, and a part of a set."""
 
 from __future__ import annotations
 
@@ -12,58 +12,10 @@ import torch
 from tiny_experiments import tiny, write_data_folder
 
 from snowmelt.build import is_scenes, make_evaluation_batches, open_data, output_channels, settle
-from snowmelt.build.data import thaw_for_size, worker_count
-from snowmelt.config import ExperimentConfig, ThawConfig, with_values
-from snowmelt.config_manager import ConfigManager
+from snowmelt.build.data import worker_count
+from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
 from snowmelt.training import Engine
-
-SIZES = [
-    (1, "small_data"),
-    (999, "small_data"),
-    (1000, "medium_data"),
-    (10_000, "medium_data"),
-    (10_001, "large_data"),
-    (1_000_000, "large_data"),
-]
-
-
-@pytest.mark.parametrize(("images", "name"), SIZES)
-def test_auto_becomes_the_variant_for_that_many_images(images: int, name: str) -> None:
-    settled, notes = settle(ConfigManager.get_config("auto"), images)
-    variant = settle(ConfigManager.get_config(name), images)[0]
-    own = {"name", "description", "schedule_by_size"}
-    assert settled.model_dump(exclude=own) == variant.model_dump(exclude=own)
-    [note] = notes
-    assert note == (
-        f"auto: {images} training images, so {name}: {variant.training.epochs} epochs, "
-        f"first block thaws at epoch {variant.thaw.start}, one more every {variant.thaw.every}, "
-        f"encoder rate x {variant.thaw.lr_scale}"
-    )
-
-
-@pytest.mark.parametrize("images", [10, 5000, 50_000])
-def test_other_experiments_do_not_look_at_the_number_of_images(images: int) -> None:
-    config = ConfigManager.get_config("fine_tuning")
-    settled, notes = settle(config, images)
-    assert (settled.thaw, notes) == (config.thaw, [])
-
-
-def test_what_was_given_wins_over_what_auto_would_choose() -> None:
-    given = {"thaw": {"every": 4, "most": 2}, "training": {"epochs": 30}}
-    settled, [note] = settle(with_values(ConfigManager.get_config("auto"), given), 50)
-    assert settled.thaw == ThawConfig(start=20, every=4, lr_scale=0.01, most=2)
-    assert (settled.training.epochs, settled.teacher.epochs) == (30, 30)
-    assert "so small_data: 30 epochs" in note
-    assert "one more every 4" in note
-
-
-def test_the_figures_are_the_published_ones() -> None:
-    assert [thaw_for_size(images)[1] for images in (999, 1000, 10_001)] == [
-        {"start": 20, "every": 10, "lr_scale": 0.01},
-        {"start": 10, "every": 5, "lr_scale": 0.1},
-        {"start": 5, "every": 3, "lr_scale": 0.3},
-    ]
 
 
 @pytest.mark.parametrize(
@@ -79,18 +31,6 @@ def test_the_image_size_depends_on_where_images_come_from(source: str, scenes: b
     assert settle(config, 10)[0].data.image_size == size
     given = with_values(config, {"data": {"image_size": 64}})
     assert settle(given, 10)[0].data.image_size == 64
-
-
-def test_a_teacher_trains_as_long_as_its_student_unless_told() -> None:
-    config = ExperimentConfig(training={"epochs": 7})
-    assert settle(config, 10)[0].teacher.epochs == 7
-    assert settle(with_values(config, {"teacher": {"epochs": 3}}), 10)[0].teacher.epochs == 3
-
-
-def test_what_is_settled_stays_as_it_is(tmp_path: Path) -> None:
-    for name in ConfigManager.list_configs():
-        settled, _ = settle(ConfigManager.get_config(name), 50)
-        assert settle(settled, 50)[0] == settled
 
 
 def test_two_classes_take_one_logit_and_more_take_one_each() -> None:

@@ -87,19 +87,21 @@ def test_the_plan_of_a_run_without_a_teacher_has_no_temperature(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("images", "name", "epochs"),
+    ("images", "length", "thaws"),
     [
-        (999, "small_data", [0, 20, 30, 40, 50, 60, 70, 80]),
-        (1000, "medium_data", [0, 10, 15, 20, 25, 30, 35, 40]),
-        (10_001, "large_data", [0, 5, 8, 11, 14, 17, 20, 23]),
+        (999, 100, [0, 20, 30, 40, 50, 60, 70, 80]),
+        (1000, 50, [0, 10, 15, 20, 25, 30, 35, 40]),
+        (10_001, 50, [0, 5, 8, 11, 14, 17, 20, 23]),
     ],
 )
-def test_auto_chooses_by_the_number_of_images_and_says_so(images: int, name: str, epochs: list[int]) -> None:
+def test_auto_chooses_by_what_was_measured_and_says_so(images: int, length: int, thaws: list[int]) -> None:
     config = with_values(ConfigManager.get_config("auto"), {"data": {"source": f"scenes:{images}"}})
-    assert f"auto: {images} training images, so {name}: " in planned(config)
+    assert f"auto: {images} training images: {length} epochs, whole encoder learns from epoch 0" in planned(config)
+    [stage] = json.loads(planned(config, "json"))["stages"]
+    assert (stage["first_epoch"], stage["last_epoch"]) == (0, length - 1)
+    config = with_values(config, {"thaw": {"progressive": True}})
     stages = json.loads(planned(config, "json"))["stages"]
-    assert [stage["first_epoch"] for stage in stages] == epochs
-    assert stages[-1]["last_epoch"] == (99 if name == "small_data" else 49)
+    assert [stage["first_epoch"] for stage in stages] == thaws
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_a_plan_of_data_that_are_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_plan_counts_the_images_and_classes_of_a_folder(tmp_path: Path) -> None:
     root = write_data_folder(tmp_path / "set", count=8, classes=3)
     config = tiny(tmp_path, "auto", data={"source": str(root)})
-    assert "auto: 7 training images, so small_data: " in planned(config)
+    assert "auto: 7 training images: " in planned(config)
     three = json.loads(planned(config, "json"))["stages"][0]["trainable_parameters"]
     two = json.loads(planned(tiny(tmp_path, "auto"), "json"))["stages"][0]["trainable_parameters"]
     assert three - two == 2 * (8 * 9 + 1)

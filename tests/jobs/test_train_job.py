@@ -230,9 +230,9 @@ def test_bad_data_are_refused_by_name_before_anything_trains(spoil: Any, named: 
 def test_auto_says_what_it_chose(tmp_path: Path) -> None:
     config = tiny(tmp_path, "auto", distillation={"enabled": False}, training={"max_steps": 1})
     _, said = overheard(train_experiment, config)
-    assert "auto: 4 training images, so small_data: 2 epochs, first block thaws at epoch 20" in said
+    assert "auto: 4 training images: 2 epochs, whole encoder learns from epoch 0, encoder rate x 0.3" in said
     settings = yaml.safe_load((tmp_path / "auto" / "config.yaml").read_text())
-    assert settings["thaw"] == {"progressive": True, "start": 20, "every": 10, "lr_scale": 0.01, "most": None}
+    assert settings["thaw"] == {"progressive": False, "start": 20, "every": 10, "lr_scale": 0.3, "most": None}
 
 
 def test_pictures_show_the_image_and_not_its_padding(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from snowmelt.build.data import (
     make_evaluation_batches,
     open_data,
     open_second_data,
-    settle,
-    settle_weights,
 )
 from snowmelt.build.identity import data_digest, digest_of, identity_of
 from snowmelt.build.networks import BuiltNetwork, load_network, make_input, make_network, output_channels
 from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
 from snowmelt.build.progress import ProgressLines
 from snowmelt.build.run import make_engine, make_objective, make_run, make_scorer
+from snowmelt.build.settling import settle, settle_weights
 from snowmelt.build.store import store_pictures, store_root
 from snowmelt.build.teacher import OpenedTeacher, open_teacher, teacher_experiment
 from snowmelt.build.teaching import (

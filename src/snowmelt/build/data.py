@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.config import ExperimentConfig
 from snowmelt.data import (
     EvaluationDataset,
     JoinedSource,
@@ -25,7 +25,6 @@ from snowmelt.data import (
     overlap,
 )
 from snowmelt.errors import SnowmeltError
-from snowmelt.models import choose_weights
 from snowmelt.training import Engine
 
 SCENES_SIZE = 128
@@ -118,64 +117,6 @@ def labelled_only(splits: Splits) -> Splits:
     """The splits without unlabelled pictures: what a teacher is trained on, and what a plain run would be."""
     train = splits.train
     return replace(splits, train=train.sources[0]) if isinstance(train, JoinedSource) else splits
-
-
-def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, list[str]]:
-    """The settings with every open choice made, and a line for each choice that a person should know.
-
-    Args:
-        images: number of training images.
-    """
-    values: dict[str, Any] = {}
-    notes: list[str] = []
-    if config.data.image_size is None:
-        values["data"] = {"image_size": SCENES_SIZE if is_scenes(config) else FILES_SIZE}
-    epochs = config.training.epochs
-    if config.schedule_by_size:
-        name, thaw = thaw_for_size(images)
-        values["thaw"] = thaw = {**thaw, **config.thaw.model_dump(exclude_unset=True)}
-        if name == "small_data" and "epochs" not in config.training.model_fields_set:
-            epochs = 100  # as the named experiment has it: seven blocks at this pace need more than 80
-        values["training"] = {"epochs": epochs}
-        notes.append(
-            f"auto: {images} training images, so {name}: {epochs} epochs, first block thaws at epoch {thaw['start']}, "
-            f"one more every {thaw['every']}, encoder rate x {thaw['lr_scale']}"
-        )
-    if config.teacher.epochs is None:
-        values["teacher"] = {"epochs": epochs}
-    return with_values(config, values), notes
-
-
-def settle_weights(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str]]:
-    """The settings with every ``auto`` weight decided, and a warning for each encoder that has to start random.
-
-    Decided before anything is named or saved, so that a run and its teacher say what they really started from.
-    """
-    values: dict[str, Any] = {}
-    warnings: list[str] = []
-    if config.student.weights == "auto":
-        source, why = choose_weights(config.student.encoder)
-        values["student"] = {"weights": source}
-        warnings += [f"student: {why}"] if why else []
-    if not config.distills or config.teacher.source != "auto":
-        return with_values(config, values), warnings
-    teacher = config.teacher.network
-    source = teacher.weights
-    if source == "auto":
-        source, why = choose_weights(teacher.encoder)
-        warnings += [f"teacher: {why}"] if why else []
-    scale = config.teacher.lr_scale or (1.0 if source == "none" else 0.1)
-    values["teacher"] = {"network": {"weights": source}, "lr_scale": scale}
-    return with_values(config, values), warnings
-
-
-def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:
-    """The published advice: small sets thaw later and slower with a smaller encoder rate, large ones early."""
-    if images < 1000:
-        return "small_data", {"start": 20, "every": 10, "lr_scale": 0.01}
-    if images <= 10000:
-        return "medium_data", {"start": 10, "every": 5, "lr_scale": 0.1}
-    return "large_data", {"start": 5, "every": 3, "lr_scale": 0.3}
 
 
 def worker_count(config: ExperimentConfig) -> int:

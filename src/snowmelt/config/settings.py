@@ -191,7 +191,7 @@ class ExperimentConfig(Settings):
     output: Path = Path("experiments")
     """Folder in which run folders lie."""
     schedule_by_size: bool = False
-    """Choose the thaw by the number of training images (small, medium, large)."""
+    """Choose thaw, epochs and alpha by what was measured and by the number of training images (see docs/recipe.md)."""
     data: DataConfig = DataConfig()
     student: NetworkConfig = NetworkConfig()
     teacher: TeacherConfig = TeacherConfig()
