@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def test_it_says_what_is_there_and_that_training_takes_it(folder: Path) -> None:
     sound, said = overheard(check_data, prepare("auto", data=str(folder)))
     assert sound
-    assert "schedule: 7 training images, so small_data" in said
+    assert "schedule: 7 training images, so 'auto' takes 100 epochs, the whole encoder from epoch 0 on" in said
     assert "set apart by name" in said
     assert "training takes this data (8 images looked at" in said
 
@@ -60,12 +60,14 @@ def test_output_holds_json_plots_and_the_suspicious_masks(folder: Path, tmp_path
         overheard(check_data, prepare("auto", data=str(folder)), output=folder / "images/000.png")
 
 
-@pytest.mark.parametrize("images", [1, 999, 1000, 10000, 10001])
-def test_the_schedule_is_the_one_that_auto_takes(images: int) -> None:
+@pytest.mark.parametrize(
+    ("images", "published"), [(999, "small_data"), (1000, "medium_data"), (10001, "large_data")]
+)
+def test_the_schedule_is_the_one_that_auto_takes(images: int, published: str) -> None:
     settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
     plan = schedule_for(images)
-    assert (plan["epochs"], plan["start"]) == (settled.training.epochs, settled.thaw.start)
-    assert (plan["every"], plan["lr_scale"]) == (settled.thaw.every, settled.thaw.lr_scale)
+    assert (plan["epochs"], plan["published"]) == (settled.training.epochs, published)
+    assert (plan["progressive"], plan["lr_scale"]) == (settled.thaw.progressive, settled.thaw.lr_scale)
 
 
 def test_settings_of_the_data_are_obeyed(folder: Path, tmp_path: Path) -> None:

@@ -16,16 +16,13 @@ from rich.text import Text
 
 from snowmelt.build import ProgressLines, is_scenes, settle
 from snowmelt.build.data import FILES_SIZE, SCENES_SIZE
+from snowmelt.build.settling import thaw_for_size
 from snowmelt.config import ExperimentConfig
 from snowmelt.data.survey import Survey, open_parts, survey
 from snowmelt.jobs.survey_files import write_survey
 from snowmelt.reporting import finding_line, survey_tables
 
-WHY = {
-    "small_data": "few images are learned by heart once the encoder moves, so it thaws late, slowly, at a small rate",
-    "medium_data": "the reference's own pace",
-    "large_data": "so many images can teach an encoder, so it thaws early and at a third of the decoder's rate",
-}
+WHY = "on photographs a frozen start cost more than it brought, and this rate was best: docs/recipe.md"
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 SMALL = 0.25  # of a class's regions
 
@@ -81,18 +78,16 @@ def describe_survey(config: ExperimentConfig, found: Survey) -> dict[str, Any]:
 
 
 def schedule_for(images: int) -> dict[str, Any]:
-    """What ``auto`` chooses for so many training images, and why."""
-    settled, notes = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
-    name = next(name for name in WHY if any(name in note for note in notes))
+    """What ``auto`` chooses for so many training images, why, and the experiment that has the published advice."""
+    settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
     thaw = settled.thaw
     return {
-        "name": name,
         "images": images,
         "epochs": settled.training.epochs,
-        "start": thaw.start,
-        "every": thaw.every,
+        "progressive": thaw.progressive,
         "lr_scale": thaw.lr_scale,
-        "why": WHY[name],
+        "why": WHY,
+        "published": thaw_for_size(images)[0],
     }
 
 
@@ -141,9 +136,9 @@ def _print(content: dict[str, Any]) -> None:
         console.print(Text.assemble(("note: ", STYLES["note"]), hint), soft_wrap=True)
     plan = content["schedule"]
     console.print(
-        f"schedule: {plan['images']} training images, so {plan['name']} (what 'auto' takes): {plan['epochs']} epochs, "
-        f"first block thaws at epoch {plan['start']}, one more every {plan['every']}, encoder rate x {plan['lr_scale']}"
-        f"; {plan['why']}",
+        f"schedule: {plan['images']} training images, so 'auto' takes {plan['epochs']} epochs, the whole encoder from "
+        f"epoch 0 on, encoder rate x {plan['lr_scale']} ({plan['why']}); the published advice for so many images is "
+        f"'{plan['published']}'",
         soft_wrap=True,
         highlight=False,
     )
