@@ -60,9 +60,7 @@ def test_output_holds_json_plots_and_the_suspicious_masks(folder: Path, tmp_path
         overheard(check_data, prepare("auto", data=str(folder)), output=folder / "images/000.png")
 
 
-@pytest.mark.parametrize(
-    ("images", "published"), [(999, "small_data"), (1000, "medium_data"), (10001, "large_data")]
-)
+@pytest.mark.parametrize(("images", "published"), [(999, "small_data"), (1000, "medium_data"), (10001, "large_data")])
 def test_the_schedule_is_the_one_that_auto_takes(images: int, published: str) -> None:
     settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
     plan = schedule_for(images)

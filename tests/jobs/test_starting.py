@@ -70,7 +70,8 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     splits = open_data(config)
     assert (len(splits.train), len(splits.val)) == (24, 6)
     auto, _ = settle(ConfigManager.get_config("auto"), 24)
-    assert (config.thaw, config.training.epochs) == (auto.thaw, auto.training.epochs)
+    assert (config.thaw.progressive, config.thaw.lr_scale) == (auto.thaw.progressive, auto.thaw.lr_scale)
+    assert config.training.epochs == auto.training.epochs
     text = path.read_text()
     assert '# classes: ["background", "class_1", "class_2"]' in text
     assert "6 images are set apart" in text

@@ -124,11 +124,10 @@ def _schedules(facts: Facts) -> list[str]:
         "  initial: 4.0",
         "  final: 1.0",
         "thaw:",
-        f"  # {plan['images']} training images, so as in {plan['name']}:",
-        f"  # {plan['why']}.",
-        f"  start: {plan['start']}",
-        f"  every: {plan['every']}",
-        f"  lr_scale: {plan['lr_scale']:g}",
+        f"  # As auto has it. {plan['why'][0].upper()}{plan['why'][1:]}.",
+        f"  # Published advice for {plan['images']} training images thaws block by block: base: {plan['published']}.",
+        f"  progressive: {json.dumps(plan['progressive'])}",
+        f"  lr_scale: {plan['lr_scale']:g}  # of the decoder's rate",
     ]
 
 
@@ -151,7 +150,7 @@ def _training(facts: Facts) -> list[str]:
     steps = -(-facts.train // facts.batch_size)
     return [
         "training:",
-        "  # All blocks of the encoder have thawed well before the end.",
+        "  # Few images need more epochs for as many steps: auto takes 100 below 1000 images, else 50.",
         f"  epochs: {facts.schedule['epochs']}",
         f"  # {steps} steps an epoch (chosen for {facts.device}). Out of memory: halve it, or reactions.memory: split.",
         f"  batch_size: {facts.batch_size}",
