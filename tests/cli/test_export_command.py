@@ -1,4 +1,4 @@
-"""``snowmelt export``: its flags reach the job, and what it cannot use is said."""
+"""``snowmelt export`` and ``benchmark``: their flags reach the jobs, and what they cannot use is said."""
 
 from __future__ import annotations
 
@@ -58,3 +58,16 @@ def test_a_run_that_is_not_there_is_one_line(snowmelt_command: Any, tmp_path: Pa
     assert answer.code == 1
     assert answer.err.startswith("error: ")
     assert answer.err.count("\n") == 1
+
+
+def test_benchmark_hands_its_flags_on(snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[tuple[Any, bool]] = []
+    monkeypatch.setattr(snowmelt.jobs, "benchmark_run", lambda request, as_json: found.append((request, as_json)))
+    flags = ["--size", "64x96", "--batch", "4", "--threads", "2", "--rounds", "9", "--json"]
+    assert snowmelt_command("benchmark", "demo", *flags).code == 0
+    assert snowmelt_command("benchmark", "demo").code == 0
+    (full, as_json), (bare, _) = found
+    assert (full.source, full.size, full.batch, full.threads, full.rounds) == ("demo", (64, 96), 4, 2, 9)
+    assert as_json
+    assert (bare.size, bare.batch, bare.threads, bare.rounds) == (None, 1, None, 30)
+    assert snowmelt_command("benchmark", "demo", "--batch", "0").code == 2

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from snowmelt._version import __version__
+from snowmelt.cli.benchmark import benchmark
 from snowmelt.cli.check_data import check_data
 from snowmelt.cli.compare import compare
 from snowmelt.cli.evaluate import evaluate
@@ -179,6 +180,7 @@ app.command()(compare)
 app.command("check-data")(check_data)
 app.command()(export)
 app.command()(init)
+app.command()(benchmark)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(report)

@@ -1,8 +1,10 @@
 """Export: a trained network as one ONNX file or as smp's own folder, checked; and what it costs to run."""
 
 from snowmelt.export.card import CardContent, Scores, card_text
+from snowmelt.export.costs import count_macs, count_parameters
 from snowmelt.export.facts import Facts, read_facts, write_facts
-from snowmelt.export.graph import make_graph, stride_of
+from snowmelt.export.graph import check_size, make_graph, stride_of
+from snowmelt.export.latency import Latency, time_in_turns
 from snowmelt.export.onnx_file import OnnxExport, make_onnx, write_onnx
 from snowmelt.export.parity import Parity, ask_runtime, compare, open_runtime
 from snowmelt.export.pretrained import (
@@ -24,12 +26,16 @@ __all__ = [
     "WEIGHTS_FILE",
     "CardContent",
     "Facts",
+    "Latency",
     "OnnxExport",
     "Parity",
     "Scores",
     "ask_runtime",
     "card_text",
+    "check_size",
     "compare",
+    "count_macs",
+    "count_parameters",
     "make_graph",
     "make_onnx",
     "open_runtime",
@@ -38,6 +44,7 @@ __all__ = [
     "refuse_strangers",
     "simplify",
     "stride_of",
+    "time_in_turns",
     "whole_file",
     "whole_folder",
     "write_facts",

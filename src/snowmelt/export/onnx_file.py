@@ -29,10 +29,6 @@ class OnnxExport:
     parity: Parity
     simplified: bool
 
-    @property
-    def nodes(self) -> int:
-        return len(self.model.graph.node)
-
 
 def make_onnx(network: nn.Module, facts: Facts, say: Say) -> OnnxExport:
     """Export, check, compare with PyTorch, simplify, check and compare again.
@@ -61,7 +57,12 @@ def make_onnx(network: nn.Module, facts: Facts, say: Say) -> OnnxExport:
     def normalise(pixels: Tensor) -> Tensor:
         return pixels if facts.normalised_inside else pixels * whole.scale + whole.shift
 
-    parity = checked(plain, lambda: compare(plain, reference, shapes, normalise))
+    try:
+        parity = checked(plain, lambda: compare(plain, reference, shapes, normalise))
+    except SnowmeltError as error:
+        if facts.size is not None:
+            raise
+        raise SnowmeltError(f"{error}; with a fixed size (--size {facts.image_size}) it may work") from error
     try:
         simpler = simplify(plain)
         write_facts(simpler, facts)

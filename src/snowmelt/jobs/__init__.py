@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snowmelt.jobs.benchmarking import BenchmarkRequest, benchmark_run
     from snowmelt.jobs.caching import cache_teacher
     from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
     from snowmelt.jobs.demo import run_demo
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from snowmelt.training import mixed_precision_for
 
 __all__ = [
+    "BenchmarkRequest",
     "CompareRequest",
     "EvaluateRequest",
     "ExportRequest",
     "PredictRequest",
+    "benchmark_run",
     "cache_teacher",
     "check_data",
     "compare_experiment",
@@ -51,10 +54,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BenchmarkRequest": "snowmelt.jobs.benchmarking",
     "CompareRequest": "snowmelt.jobs.comparing",
     "EvaluateRequest": "snowmelt.jobs.evaluating",
     "ExportRequest": "snowmelt.jobs.exporting",
     "PredictRequest": "snowmelt.jobs.predicting",
+    "benchmark_run": "snowmelt.jobs.benchmarking",
     "cache_teacher": "snowmelt.jobs.caching",
     "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",

@@ -62,22 +62,27 @@ def settings_of_run(folder: RunFolder, asked: ExperimentConfig) -> ExperimentCon
     return with_values(ExperimentConfig(**folder.read_config()), merge(given, here))
 
 
+def teacher_source_of(session: Session) -> str | None:
+    """What names the experiment's teacher; ``None`` without one, or where the one it would train is not there."""
+    config = session.config
+    if not config.distills:
+        return None
+    if config.teacher.source != "auto":
+        return config.teacher.source
+    experiment = teacher_experiment(config, session.splits)
+    path = RunFolder(experiment.output / experiment.name).checkpoints / "best.safetensors"
+    return f"weights:{path}" if path.exists() else None
+
+
 def existing_teacher(session: Session, source: Source) -> Teaching | None:
     """The experiment's teacher on the images of ``source`` if it can be asked about them; scoring does not train one.
 
     A student is scored without its teacher too, so one that has gone, or whose classes are not those of other data
     that are asked for, is said and left out.
     """
-    config = session.config
-    if not config.distills:
+    config, given = session.config, teacher_source_of(session)
+    if given is None:
         return None
-    given = config.teacher.source
-    if given == "auto":
-        experiment = teacher_experiment(config, session.splits)
-        path = RunFolder(experiment.output / experiment.name).checkpoints / "best.safetensors"
-        if not path.exists():
-            return None
-        given = f"weights:{path}"
     try:
         opened = open_teacher(config, given, session.splits, session.engine, session.say)
     except SnowmeltError as error:

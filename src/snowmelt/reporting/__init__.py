@@ -1,5 +1,6 @@
 """Reporting: the run folder, and listeners that write what training tells."""
 
+from snowmelt.reporting.benchmark_table import benchmark_sentence, benchmark_table
 from snowmelt.reporting.cache_table import effects_table
 from snowmelt.reporting.comparison_plot import draw_comparison
 from snowmelt.reporting.comparison_table import budget_table, comparison_tables
@@ -29,6 +30,8 @@ __all__ = [
     "TensorBoardLog",
     "TextLog",
     "ValidationScores",
+    "benchmark_sentence",
+    "benchmark_table",
     "budget_table",
     "classes_figure",
     "comparison_tables",

@@ -68,8 +68,7 @@ def _export(request: ExportRequest) -> dict[str, Any]:
     elif made is None:
         write_safetensors(path, network, metadata)
     else:
-        last = made[-1]
-        write_onnx(path, last.model if isinstance(last, OnnxExport) else last.export.model)
+        write_onnx(path, made[-1].model)
     outcome = _outcome(request, trained, path, made)
     _say(f"wrote {path} ({_size(outcome['bytes'])})")
     return outcome
@@ -85,7 +84,7 @@ def _make_onnx(request: ExportRequest, trained: TrainedRun, network: nn.Module) 
     _say(f"compared with PyTorch at {len(export.parity.shapes)} shapes, {plain}: {export.parity.describe()}")
     if session is None:
         return [export]
-    quantised = quantise_export(export, session)
+    quantised = quantise_export(export.model, export.facts, session)
     _say(f"int8, ranges from {quantised.calibration_images} training images: {quantised.describe()}")
     if not quantised.holds:
         too_much = f"int8 costs too much: {quantised.describe()}, and at most {100 * MOST_DROP:.0f} point is accepted"
@@ -99,8 +98,8 @@ def _write_models(folder: Path, made: list[OnnxExport | Quantised] | None) -> li
     """The ONNX files that lie beside a card, by name."""
     names = []
     for each in made or []:
-        name, export = (CARD_ONNX, each) if isinstance(each, OnnxExport) else (CARD_INT8, each.export)
-        write_onnx(folder / name, export.model)
+        name = CARD_ONNX if isinstance(each, OnnxExport) else CARD_INT8
+        write_onnx(folder / name, each.model)
         names.append(name)
     return names
 
@@ -122,9 +121,8 @@ def _outcome(
         return outcome
     export = made[0]
     assert isinstance(export, OnnxExport)
-    last = made[-1].facts if isinstance(made[-1], OnnxExport) else made[-1].export.facts
     parity = {**asdict(export.parity), "allowed_error": export.parity.allowed_error}
-    facts = json.loads(last.to_json())
+    facts = json.loads(made[-1].facts.to_json())
     return {**outcome, "simplified": export.simplified, "parity": parity, "metadata": facts}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from snowmelt.config import with_values
 from snowmelt.data import IGNORE_INDEX, Batch, Source, SubsetSource
 from snowmelt.errors import SnowmeltError
 from snowmelt.evaluation import ConfusionMatrix
-from snowmelt.export import MOST_DROP, RECIPE, OnnxExport, ask_runtime, open_runtime, quantise, write_facts
+from snowmelt.export import MOST_DROP, RECIPE, Facts, ask_runtime, open_runtime, quantise, write_facts
 from snowmelt.jobs.opening import TrainedRun
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.models import Normalisation
@@ -25,9 +26,10 @@ CALIBRATION_IMAGES = 64
 
 @dataclass(frozen=True)
 class Quantised:
-    """An int8 export with what it was calibrated and scored on; scores are mIoU on validation images."""
+    """An int8 model with what it was calibrated and scored on; scores are mIoU on validation images."""
 
-    export: OnnxExport
+    model: onnx.ModelProto
+    facts: Facts
     calibration_images: int
     images: int
     miou_float: float
@@ -72,28 +74,32 @@ def open_data_of(trained: TrainedRun, side: int | None = None) -> Session:
     return open_session(with_values(trained.config, values), check=False)
 
 
-def quantise_export(export: OnnxExport, session: Session) -> Quantised:
-    """Calibrate, quantise and score. Whether the drop is acceptable is for the caller to say."""
-    prepare, config = preparation(export), session.config
+def quantise_export(model: onnx.ModelProto, facts: Facts, session: Session) -> Quantised:
+    """Calibrate, quantise and score a float model. Whether the drop is acceptable is for the caller to say."""
+    prepare, config = preparation(facts), session.config
     chosen = calibration_source(labelled_only(session.splits).train, config.seed)
 
     def images() -> Iterator[Tensor]:
         for batch in make_evaluation_batches(config, chosen, session.engine):
             yield from prepare(batch.images).split(1)
 
-    model, seen = quantise(export.model, images())
-    scores = [miou_of(candidate, prepare, session) for candidate in (export.model, model)]
-    found = Quantised(export, seen, len(session.splits.val), *scores)
+    int8, seen = quantise(model, images())
+    before, after = (miou_of(each, prepare, session) for each in (model, int8))
+    scored = len(session.splits.val)
     quantisation = {
         "recipe": RECIPE,
         "calibration_images": seen,
-        "validation_images": found.images,
-        "miou_float": found.miou_float,
-        "miou_int8": found.miou_int8,
+        "validation_images": scored,
+        "miou_float": _number(before),
+        "miou_int8": _number(after),
     }
-    facts = replace(export.facts, quantisation=quantisation)
-    write_facts(model, facts)
-    return replace(found, export=replace(export, model=model, facts=facts))
+    facts = replace(facts, quantisation=quantisation)
+    write_facts(int8, facts)
+    return Quantised(int8, facts, seen, scored, before, after)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def calibration_source(train: Source, seed: int) -> Source:
@@ -102,11 +108,11 @@ def calibration_source(train: Source, seed: int) -> Source:
     return SubsetSource(train, order[:CALIBRATION_IMAGES])
 
 
-def preparation(export: OnnxExport) -> Callable[[Tensor], Tensor]:
+def preparation(facts: Facts) -> Callable[[Tensor], Tensor]:
     """uint8 pictures -> what the exported graph takes."""
-    if export.facts.normalised_inside:
+    if facts.normalised_inside:
         return lambda images: images.float()
-    return make_input(Normalisation(export.facts.mean, export.facts.std))
+    return make_input(Normalisation(facts.mean, facts.std))
 
 
 def miou_of(model: onnx.ModelProto | str, prepare: Callable[[Tensor], Tensor], session: Session) -> float:
