@@ -42,6 +42,7 @@ PROMISED = {
     "evaluate": {
         *("--data", "--split", "--weights", "--worst", "--tolerance", "--device", "--output", "--json"),
     },
+    "report": {"--open", "--output"},
     "benchmark": {"--size", "--batch", "--threads", "--rounds", "--json"},
     "check-data": {"--output", "--set", "--val", "--image-size", "--json"},
     "init": {"--output", "--force", "--set"},
