@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def write_pretrained(folder: Path, network: nn.Module, metadata: Mapping[str, An
     emptied = without_idle(network)
     emptied.save_pretrained(folder)  # type: ignore[operator]
     save_weights(folder / WEIGHTS_FILE, emptied, metadata)
+    shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # safetensors lets nobody else read what it writes
     try:
         again = smp.from_pretrained(folder).eval()
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
