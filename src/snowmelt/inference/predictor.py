@@ -18,7 +18,7 @@ from snowmelt.inference.sheets import Fit, Piece, Sheet
 Network = Callable[[Tensor], Tensor]
 """(B, 3, H, W) uint8 -> (B, K, H, W) logits, on the CPU."""
 
-MOST_PIXELS = 32_000_000
+MOST_PIXELS = 16_000_000
 """Of the pictures that wait for their batch to fill; with more, it is asked about as it is."""
 
 

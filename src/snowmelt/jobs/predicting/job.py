@@ -133,7 +133,8 @@ def _predict_pictures(
                 yield Picture(image, item)
 
     display.start("pictures", len(items))
-    with Writing(threads=min(4, os.cpu_count() or 1), waiting=4) as write:
+    threads = min(4, os.cpu_count() or 1)
+    with Writing(threads, waiting=threads) as write:
         for prediction in predictor.predict(pictures()):
             write(_write, prediction, targets, tally)
             tally.images += 1

@@ -20,6 +20,7 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.evaluation import class_colors, overlay_mask
 
 _QUALITY = 90
+_BAND = 256  # rows; indices take eight times the memory of a mask
 
 
 def write_mask(path: Path, mask: np.ndarray, classes: int) -> None:
@@ -40,8 +41,12 @@ def write_overlay(path: Path, image: np.ndarray, mask: np.ndarray, classes: int)
 
 def make_overlay(image: np.ndarray, mask: np.ndarray, classes: int) -> np.ndarray:
     """(H, W, 3) uint8: ``overlay_mask`` up to a grey level, in a fifth of the time and without floats by pixel."""
-    grey = np.asarray(Image.fromarray(image).convert("L"))
-    return _blended(classes).take(mask.astype(np.uint16) * 256 + grey, axis=0)
+    overlay, blended = np.empty_like(image), _blended(classes)
+    for top in range(0, len(mask), _BAND):
+        rows = slice(top, top + _BAND)
+        grey = np.asarray(Image.fromarray(image[rows]).convert("L"))
+        blended.take(mask[rows].astype(np.uint16) * 256 + grey, axis=0, out=overlay[rows], mode="clip")
+    return overlay
 
 
 @lru_cache(maxsize=4)
