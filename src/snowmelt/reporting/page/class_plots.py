@@ -43,7 +43,8 @@ def iou_plot(sheet: Sheet) -> Plot | None:
     if both:
         keys.append(Key("teacher", TEACHER, (2,), box=True))
         traces.append(_differences(shown, student, teacher, places))
-        ticks = {"tickvals": _few_ticks(traces[-1]["x"]), "tickangle": 0, "tickformat": "+.2g"}
+        marks = _few_ticks(traces[-1]["x"])
+        ticks = {"tickvals": marks, "ticktext": [f"{mark:+g}" if mark else "0" for mark in marks], "tickangle": 0}
         layout["xaxis2"] = {"domain": [share + 0.06, 1], "title": {"text": "difference"}, "zeroline": True, **ticks}
         layout["yaxis2"] = {**layout["yaxis"], "anchor": "x2", "showticklabels": False, "matches": "y"}
     return Plot(
@@ -120,7 +121,7 @@ def _few_ticks(gaps: Sequence[float | None]) -> list[float]:
     if most == 0:
         return [0.0]
     step = 10 ** math.floor(math.log10(most))
-    mark = step * math.floor(most / step)
+    mark = round(step * math.floor(most / step), 12)
     return [value for value in (-mark, 0.0, mark) if low <= value <= high]
 
 
