@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_pages import draw, evaluation, fill
+from made_pages import benchmark, draw, evaluation, fill
 from PIL import Image
 
 from snowmelt.reporting import RunFolder
@@ -92,6 +92,16 @@ def test_a_run_of_before_shows_its_panels(folder: RunFolder, fake_run: Callable[
     noise(folder.predictions / "photo.png", 8)
     html, _ = writing.make_page(read_run(fill(folder, fake_run())))
     assert 'alt="Image, truth, predictions and errors of photo"' in html
+
+
+def test_what_the_benchmark_found_stands_above_its_table(folder: RunFolder, fake_run: Callable[..., Any]) -> None:
+    fill(folder, fake_run())
+    (folder.root / "benchmark.json").write_text(json.dumps(benchmark()))
+    html, _ = writing.make_page(read_run(folder))
+    assert "<p>The student takes a quarter of the time.</p>" in html
+    assert "<td>80.0 ms</td>" in html
+    assert "<td>2.10 G</td>" in html
+    assert "<td>84.0 MB</td>" in html
 
 
 def test_nothing_is_left_to_the_network(folder: RunFolder, fake_run: Callable[..., Any]) -> None:

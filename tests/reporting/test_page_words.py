@@ -63,7 +63,7 @@ def test_key_figures(tmp_path: Path) -> None:
     content = content_with(tmp_path, 0.45, 0.6, benchmark={"rows": rows}, timing=timing)
     found = {figure.label: (figure.value, figure.note) for figure in key_figures(content)}
     assert found["student mIoU"] == ("0.4500", "on 16 test images")
-    assert found["of the teacher"][0] == "75.0 %"
+    assert found["teacher mIoU"] == ("0.6000", "on the same images; the student has 75.0 %")
     assert found["agreement"][0] == "90.0 %"
     assert found["training time"] == ("2 min 30 s", "7.0 images/s")
     assert found["latency"] == ("10.0 ms", "int8, 8.0 times as quick as the teacher")

@@ -22,6 +22,7 @@ from snowmelt.export.parity import invent_images
 from snowmelt.jobs.benchmarking.contenders import Contender, exports, noted_scores, students, teacher
 from snowmelt.jobs.exporting.quantising import open_data_of
 from snowmelt.jobs.opening import TrainedRun, open_run
+from snowmelt.jobs.page import refresh_report
 from snowmelt.jobs.session import Session
 from snowmelt.reporting import benchmark_sentence, benchmark_table, replace_file
 
@@ -101,6 +102,7 @@ def _benchmark(request: BenchmarkRequest) -> dict[str, Any]:
     if trained.root is not None:
         path = trained.root / FILE
         replace_file(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        refresh_report(trained.root)
         print(f"wrote {path}", flush=True)
     return content
 

@@ -58,11 +58,8 @@ def key_figures(content: RunContent, teaches: bool = False) -> list[Figure]:
         if student is not None:
             found.append(Figure("teacher mIoU" if teaches else "student mIoU", f"{student:.4f}", f"on {sheet.where}"))
         if teacher is not None:
-            found.append(Figure("teacher mIoU", f"{teacher:.4f}", "on the same images"))
-        if student is not None and teacher:
-            found.append(
-                Figure("of the teacher", f"{100 * student / teacher:.1f} %", "the student's share of its mIoU")
-            )
+            note = "" if student is None or not teacher else f"; the student has {100 * student / teacher:.1f} %"
+            found.append(Figure("teacher mIoU", f"{teacher:.4f}", f"on the same images{note}"))
         if sheet.agreement is not None:
             found.append(Figure("agreement", f"{100 * sheet.agreement:.1f} %", "pixels on which both say the same"))
     found += _training(content)
@@ -92,7 +89,7 @@ def _speed(benchmark: Mapping[str, Any]) -> list[Figure]:
     if not students:
         return []
     quickest = min(students, key=lambda row: row["latency_ms"])
-    note = str(quickest.get("name", ""))
+    note = " ".join(str(quickest[key]) for key in ("name", "runtime", "precision") if quickest.get(key))
     if teachers:
         note += f", {teachers[0]['latency_ms'] / quickest['latency_ms']:.1f} times as quick as the teacher"
     return [Figure("latency", f"{quickest['latency_ms']:.1f} ms", note)]

@@ -82,6 +82,7 @@ def make_page(content: RunContent, plain: words.Plain | None = None, teaches: bo
         "mistakes": [] if (counted := _counted(content)) is None else class_plots.confusions(counted),
         "counted": counted,
         "latency": tables.latency_table(content.benchmark),
+        "bought": sentence if isinstance(sentence := content.benchmark.get("sentence"), str) else "",
         "samples": samples,
         "panels": panels,
         "worst": worst,
