@@ -11,8 +11,16 @@ import torch
 from safetensors.torch import load_file
 from tiny_experiments import BLOCKS, ENCODER, tiny
 
-from snowmelt.build import data as build_data
-from snowmelt.build import make_engine, make_objective, make_run, make_scorer, open_data, settle, settle_weights
+from snowmelt.build import (
+    make_engine,
+    make_objective,
+    make_run,
+    make_scorer,
+    open_data,
+    settle,
+    settle_weights,
+    settling,
+)
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
 from snowmelt.errors import SnowmeltError
@@ -142,7 +150,7 @@ def test_auto_weights_are_decided_before_anything_is_named(
     reachable: bool, student: str, teacher: str, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        build_data, "choose_weights", lambda encoder: ("imagenet", None) if reachable else ("none", f"no {encoder}")
+        settling, "choose_weights", lambda encoder: ("imagenet", None) if reachable else ("none", f"no {encoder}")
     )
     settled, warnings = settle_weights(ExperimentConfig())
     assert (settled.student.weights, settled.teacher.network.weights) == (student, teacher)
@@ -152,7 +160,7 @@ def test_auto_weights_are_decided_before_anything_is_named(
 
 
 def test_weights_that_are_given_are_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_data, "choose_weights", lambda encoder: pytest.fail("nothing is open"))
+    monkeypatch.setattr(settling, "choose_weights", lambda encoder: pytest.fail("nothing is open"))
     config = ExperimentConfig(student={"weights": "none"}, teacher={"network": {"weights": "imagenet"}})
     settled, warnings = settle_weights(config)
     assert (settled.student, settled.teacher.network, warnings) == (config.student, config.teacher.network, [])
