@@ -82,7 +82,7 @@ def test_teacher_and_student_in_every_form(cycle_copy: Any) -> None:
     record = json.loads((root / "summary.json").read_text())
     assert student["miou"] == record["best_miou"]
     assert content["sentence"] in " ".join(said.split())
-    assert content["sentence"].startswith("Against its teacher, the student is")
+    assert content["sentence"].startswith("Against its teacher (PyTorch float32), the student is")
 
 
 def test_json_alone_on_stdout(cycle_copy: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,6 +107,22 @@ def test_a_teacher_that_is_gone_and_int8_that_costs_too_much_are_said(
     assert "int8" not in {row["precision"] for row in content["rows"]}
     assert "the teacher is not there any more; it is not timed" in said
     assert any(note.startswith("int8 costs too much and is not timed: mIoU") for note in content["notes"])
+
+
+def test_the_teacher_is_found_by_the_precision_that_the_run_had(
+    cycle_copy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked in full precision, but was trained in the run's, and its folder is named after that."""
+    root = cycle_copy.output / "distilled"
+    settings = (root / "config.yaml").read_text()
+    assert settings.count("precision: '32'") == 1
+    (root / "config.yaml").write_text(settings.replace("precision: '32'", "precision: bf16"))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        contenders, "teacher_source_of", lambda session: asked.append(session.config.training.precision)
+    )
+    overheard(benchmark_run, BenchmarkRequest(str(root), rounds=1))
+    assert asked == ["bf16"]
 
 
 def test_a_lone_file_is_timed_without_teacher_and_int8(cycle_copy: Any, tmp_path: Path) -> None:

@@ -60,12 +60,12 @@ def test_what_is_not_known_is_a_dash() -> None:
     [
         (
             (TEACHER, PLAIN, INT8),
-            "Against its teacher, the student is 10.0 times as fast in PyTorch float32 and 40.0 times in ONNX int8, "
+            "Against its teacher (PyTorch float32), the student is 10.0 times as fast in PyTorch float32 and 40.0 times in ONNX int8, "
             "with 5.0 times fewer parameters and 2.0 times fewer multiply-adds, for 7.3 points of mIoU less.",
         ),
         (
             ({**TEACHER, "parameters": None, "macs": None, "miou": 0.5}, PLAIN),
-            "Against its teacher, the student is 10.0 times as fast in PyTorch float32, for 9.0 points of mIoU more.",
+            "Against its teacher (PyTorch float32), the student is 10.0 times as fast in PyTorch float32, for 9.0 points of mIoU more.",
         ),
         ((PLAIN, INT8), "The student answers 4.0 times as fast in ONNX int8 as in PyTorch float32."),
         ((PLAIN,), "The student answers fastest as it is, in PyTorch float32."),

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from snowmelt.data import PAD_COLOUR
 from snowmelt.export.facts import Facts
 
 
@@ -154,10 +155,10 @@ def _load_in_smp(content: CardContent) -> str:
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 network = smp.from_pretrained("FOLDER").eval()
-picture = Image.open("picture.jpg").convert("RGB").resize(({side}, {side}))
+picture = {_fitted((side, side))}
 pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
 mean = torch.tensor({list(content.facts.mean)}).view(3, 1, 1)
 std = torch.tensor({list(content.facts.std)}).view(3, 1, 1)
@@ -182,10 +183,10 @@ def _load_in_onnxruntime(content: CardContent) -> str:
 {made}```python
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("FOLDER/{content.onnx or "model.onnx"}")
-pixels = np.array(Image.open("picture.jpg").convert("RGB").resize({_resized(facts, side)}))
+pixels = np.array({_fitted(facts.size or (side, side))})
 image = {feed}.transpose(2, 0, 1)[None]
 (logits,) = session.run(["logits"], {{"image": image}})
 labels = {decide}
@@ -194,9 +195,12 @@ labels = {decide}
 Classes, mean, deviation and size stand in the file's metadata under `snowmelt`, as JSON."""
 
 
-def _resized(facts: Facts, side: int) -> tuple[int, int]:
-    """Width and height, as Pillow wants them."""
-    return (side, side) if facts.size is None else (facts.size[1], facts.size[0])
+def _fitted(size: tuple[int, int]) -> str:
+    """The code that makes of a file what training saw: aspect kept, the rest filled, at the bottom or on the right."""
+    width_first = (size[1], size[0])
+    return (
+        f'ImageOps.pad(Image.open("picture.jpg").convert("RGB"), {width_first}, color={PAD_COLOUR}, centering=(0, 0))'
+    )
 
 
 def _figure(value: float | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +68,8 @@ def write_pretrained(folder: Path, network: nn.Module, metadata: Mapping[str, An
     save_weights(folder / WEIGHTS_FILE, emptied, metadata)
     shutil.copymode(folder / CONFIG_FILE, folder / WEIGHTS_FILE)  # safetensors lets nobody else read what it writes
     try:
-        again = smp.from_pretrained(folder).eval()
+        with contextlib.redirect_stdout(io.StringIO()):  # it says that it reads a folder
+            again = smp.from_pretrained(folder).eval()
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SnowmeltError(f"smp does not open its own layout of this network again: {reason}") from error

@@ -51,7 +51,9 @@ def benchmark_sentence(content: Content) -> str:
         if fastest is plain:
             return f"The student answers fastest as it is, in {form_of(plain)}."
         return f"The student answers {times(plain, fastest)} as fast in {form_of(fastest)} as in {form_of(plain)}."
-    text = f"Against its teacher, the student is {times(teacher, plain)} as fast in {form_of(plain)}"
+    text = (
+        f"Against its teacher ({form_of(teacher)}), the student is {times(teacher, plain)} as fast in {form_of(plain)}"
+    )
     if fastest is not plain:
         text += f" and {times(teacher, fastest)} in {form_of(fastest)}"
     text += _smaller(teacher, plain)

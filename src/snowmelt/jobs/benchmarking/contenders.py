@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snowmelt.build import make_input, open_teacher
+from snowmelt.config import with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.export import (
     ask_runtime,
@@ -91,10 +92,13 @@ def students(trained: TrainedRun, images: Tensor, noted: Noted) -> list[Contende
     return forms
 
 
-def teacher(session: Session, images: Tensor, noted: Noted, say: Say) -> list[Contender]:
+def teacher(trained: TrainedRun, session: Session, images: Tensor, noted: Noted, say: Say) -> list[Contender]:
     """The teacher where it can be opened and asked; else nothing, and a line that says why."""
     config = session.config
-    source = teacher_source_of(session)
+    assert trained.config is not None  # there is no session without one
+    # A teacher that was trained for a run is found by how that run computed, not by how it is asked here.
+    as_trained = {"training": {"precision": trained.config.training.precision}}
+    source = teacher_source_of(replace(session, config=with_values(config, as_trained)))
     if source is None:
         say("no teacher to time" if not config.distills else "the teacher is not there any more; it is not timed")
         return []

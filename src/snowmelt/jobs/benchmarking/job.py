@@ -76,7 +76,7 @@ def _benchmark(request: BenchmarkRequest) -> dict[str, Any]:
         notes.append(text)
         print(text, flush=True)
 
-    contenders = [] if session is None else teacher(session, images, noted, say)
+    contenders = [] if session is None else teacher(trained, session, images, noted, say)
     plain = students(trained, images, noted)
     with tempfile.TemporaryDirectory(prefix="snowmelt-benchmark-") as folder:
         files = exports(trained, session, images, Path(folder), plain[0], say)
