@@ -42,6 +42,7 @@ GUIDES = (
     "evaluate",
     "data",
     "predict",
+    "export",
     "report",
 )
 HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))
