@@ -123,4 +123,5 @@ def print_evaluation(content: dict[str, Any], path: Path) -> None:
         console.print(f"Student and teacher agree on {share:.1f} % of the pixels.", highlight=False)
     for note in content["notes"]:
         console.print(f"Note: {note}.", highlight=False, markup=False)
-    console.print(f"{path} has all of it, and {path.with_suffix('')}/ the pictures.", highlight=False, markup=False)
+    where = f"{path} has all of it, and {path.with_suffix('')}/ the pictures."
+    console.print(where, highlight=False, markup=False, soft_wrap=True)  # a path that is cut cannot be copied
