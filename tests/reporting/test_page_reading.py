@@ -104,7 +104,8 @@ def test_an_evaluation_of_another_shape_breaks_nothing(
 ) -> None:
     fill(folder, fake_run())
     write(folder, "evaluation/test.json", {**evaluation(CLASSES), **damage})
-    make_page(read_run(folder))
+    page, _ = make_page(read_run(folder))
+    assert page.rstrip().endswith("</html>") and read_run(folder).name in page
 
 
 def test_test_comes_before_validation_and_evaluated_before_trained(
