@@ -170,3 +170,16 @@ def test_arms_without_a_common_seed_or_a_second_image_are_not_judged() -> None:
 def test_a_single_arm_has_nothing_to_say_but_its_spread() -> None:
     verdict = said_by(PLAIN)
     assert len(verdict.sentences) == 1 and verdict.answers == {} and verdict.helped == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(32.9, None), (33.1, "cooled took +10 %"), (27.1, None), (24.0, "cooled took -20 %")]
+)
+def test_equal_seconds_that_were_missed_are_told(seconds: float, said: str | None) -> None:
+    plain = arm("plain", [0.7, 0.71])
+    runs = tuple(run(seed, 0.7, seconds_curve=(10.0, 20.0, seconds)) for seed in range(2))
+    cooled = arm("cooled", [0.7, 0.71], runs=runs)
+    told = [each for each in compare(plain, cooled, budget="seconds").verdict.sentences if "Equal seconds" in each]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+    assert not [each for each in compare(plain, cooled).verdict.sentences if "Equal seconds" in each]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Answer = Literal["helped", "hurt", "unclear"]
 KD = "kd"
+MOST_TIME_APART = 0.1  # of the base's seconds; a prediction from a few steps of each stage is off by some percent
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def verdict_of(comparison: Comparison) -> Verdict:
     said.subject()
     said.best()
     said.stability()
+    said.time()
     if comparison.part == "val":
         said.sentences.append(
             "These scores are of validation, where the best epochs were chosen too, so all of them are flattered; "
@@ -161,6 +163,22 @@ class _Saying:
             f"Standard deviation over seeds: {each}. With {fewest} seeds, one arm is steadier than another only where "
             f"these differ more than {ratio_needed(fewest):.1f}-fold."
         )
+
+    def time(self) -> None:
+        """Where equal seconds were wanted: did the runs keep to them?"""
+        comparison = self.comparison
+        if comparison.budget != "seconds":
+            return
+        taken = {arm.name: sum(run.seconds_curve[-1] for run in arm.runs) / len(arm.runs) for arm in comparison.arms}
+        whole = taken.pop(comparison.base)
+        apart = {name: seconds / whole - 1 for name, seconds in taken.items() if whole}
+        missed = {name: share for name, share in apart.items() if abs(share) > MOST_TIME_APART}
+        if missed:
+            each = ", ".join(f"{name} took {100 * share:+.0f} %" for name, share in missed.items())
+            self.sentences.append(
+                f"Equal seconds were wanted and missed: {each} of the training time of {comparison.base}. Epochs were "
+                "chosen by a prediction, and a machine that is busy with other things spoils it."
+            )
 
 
 def _title(arm: ArmResult) -> str:
