@@ -44,6 +44,7 @@ GUIDES = (
     "predict",
     "export",
     "report",
+    "errors",
 )
 HOW_TOS = tuple(path.stem for path in sorted((ROOT / "docs" / "how-to").glob("*.md")))
 DOCUMENTS = (

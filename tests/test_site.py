@@ -194,4 +194,4 @@ def test_the_refusal_in_the_guide_is_the_real_one(tmp_path: Path, monkeypatch: p
     Path("my.yaml").write_text(yaml.safe_dump({"distillation": {"feature_match_layers": strings}}))
     with pytest.raises(SnowmeltError) as refused:
         ConfigManager.get_config("my.yaml")
-    assert f"error: {refused.value}\n" in fenced("reference.md", "")
+    assert f"error[{refused.value.code}]: {refused.value}\n" in fenced("reference.md", "")

@@ -141,7 +141,8 @@ class ConfigManager:
         close = difflib.get_close_matches(config, CONFIGS, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else "'snowmelt configs' lists them;"
         raise SnowmeltError(
-            f"there is no experiment named {config!r}; {hint} A file is given as FILE.yaml or FILE.py:ATTRIBUTE"
+            f"there is no experiment named {config!r}; {hint} A file is given as FILE.yaml or FILE.py:ATTRIBUTE",
+            code="experiment-unknown",
         )
 
     @staticmethod
@@ -150,9 +151,12 @@ class ConfigManager:
         base = values.pop("base", None)
         values.pop("provenance", None)  # a run folder's config.yaml can be given back
         if base is not None and (not isinstance(base, str) or base not in CONFIGS):
-            raise SnowmeltError(f"{path}: base {base!r} is no registered experiment; 'snowmelt configs' lists them")
+            raise SnowmeltError(
+                f"{path}: base {base!r} is no registered experiment; 'snowmelt configs' lists them",
+                code="experiment-unknown",
+            )
         values.setdefault("name", path.stem)
         try:
             return with_values(CONFIGS[base], values) if base else ExperimentConfig(**values)
         except SnowmeltError as error:
-            raise SnowmeltError(f"{path}: {error}") from None
+            raise SnowmeltError(f"{path}: {error}", code=error.code) from None

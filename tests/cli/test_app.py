@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def test_a_mistake_is_one_line_on_stderr_and_code_1(
     (tmp_path / "mine.py").write_text("x = 3\n")
     answer = snowmelt_command(*arguments)
     assert answer.code == 1
-    assert answer.err.startswith(f"error: {message}")
+    assert re.match(rf"error\[[a-z-]+\]: {re.escape(message)}", answer.err)
     assert answer.err.count("\n") == 1
     assert "Traceback" not in answer.out
     assert not (tmp_path / "experiments").exists()
@@ -269,10 +270,10 @@ def test_a_mistake_is_one_line_on_stderr_and_code_1(
 
 def test_an_error_of_several_lines_becomes_one(snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
-        raise SnowmeltError("one thing\n  and another\n")
+        raise SnowmeltError("one thing\n  and another\n", code="data-spec")
 
     monkeypatch.setattr(snowmelt.jobs, "prepare", fail)
-    assert snowmelt_command("train", "plain").err == "error: one thing and another\n"
+    assert snowmelt_command("train", "plain").err == "error[data-spec]: one thing and another\n"
 
 
 def test_debug_shows_where_an_error_comes_from(snowmelt_command: Any) -> None:

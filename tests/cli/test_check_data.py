@@ -20,5 +20,5 @@ def test_exit_codes(snowmelt_command: Callable[..., Any], tmp_path: Path) -> Non
     assert answer.err == ""
     missing = snowmelt_command("check-data", str(tmp_path / "none"))
     assert missing.code == 1
-    assert missing.err.startswith("error: ") and missing.err.count("\n") == 1
+    assert missing.err.startswith("error[data-folder-missing]: ") and missing.err.count("\n") == 1
     assert snowmelt_command("check-data").code == 2

@@ -59,7 +59,9 @@ def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     answer = shell("-c", MAIN, "train", "plane", folder=tmp_path)
     assert answer.returncode == 1
     assert answer.stdout == ""
-    assert answer.stderr.startswith("error: there is no experiment named 'plane'; did you mean plain")
+    assert answer.stderr.startswith(
+        "error[experiment-unknown]: there is no experiment named 'plane'; did you mean plain"
+    )
     assert answer.stderr.count("\n") == 1
 
 
@@ -121,7 +123,7 @@ def test_a_run_through_its_life(snowmelt_command: Any, tmp_path: Path, monkeypat
     refused = snowmelt_command(*train)
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == (
-        f"error: {root}: a run is there already; go on with --resume, move it aside with --overwrite, "
+        f"error[run-exists]: {root}: a run is there already; go on with --resume, move it aside with --overwrite, "
         "or choose another name with --run-name\n"
     )
     other = snowmelt_command(*train, "--resume", "--seed", "4")

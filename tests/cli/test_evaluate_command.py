@@ -35,7 +35,7 @@ def test_mistakes(snowmelt_command: Any, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     answer = snowmelt_command("evaluate", "nothing")
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("error: nothing: there is no such run or weights file; train one first")
+    assert answer.err.startswith("error[run-missing]: nothing: there is no such run or weights file; train one first")
     assert answer.err.count("\n") == 1
     assert snowmelt_command("evaluate", "demo", "--split", "all").code == 2
     assert snowmelt_command("evaluate").code == 2

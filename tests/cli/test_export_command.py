@@ -40,8 +40,8 @@ def test_every_flag_arrives(snowmelt_command: Any, exports: list[tuple[Any, bool
     [
         (["--format", "tflite"], 2, "Invalid value"),
         (["--quantize", "int4"], 2, "Invalid value"),
-        (["--size", "wide"], 1, "error: --size 'wide': give HxW in pixels"),
-        (["--format", "safetensors", "--size", "64"], 1, "error: --size is for ONNX files"),
+        (["--size", "wide"], 1, "error[option-value]: --size 'wide': give HxW in pixels"),
+        (["--format", "safetensors", "--size", "64"], 1, "error[option-unused]: --size is for ONNX files"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -56,7 +56,7 @@ def test_what_cannot_be_is_refused(
 def test_a_run_that_is_not_there_is_one_line(snowmelt_command: Any, tmp_path: Path) -> None:
     answer = snowmelt_command("export", str(tmp_path / "nowhere"))
     assert answer.code == 1
-    assert answer.err.startswith("error: ")
+    assert answer.err.startswith("error[run-missing]: ")
     assert answer.err.count("\n") == 1
 
 

@@ -65,7 +65,7 @@ def test_exit_codes(snowmelt_command: Any, requests: Requests) -> None:
     answer = snowmelt_command("predict", "demo", "--tile", "100")
     assert (answer.code, answer.err) == (
         1,
-        "error: --tile 100: a tile's side must be a multiple of 32; take 96\n",
+        "error[option-value]: --tile 100: a tile's side must be a multiple of 32; take 96\n",
     )
 
 

@@ -22,6 +22,6 @@ def test_arguments_reach_the_job(snowmelt_command: Any, monkeypatch: pytest.Monk
 def test_a_run_that_is_not_there(snowmelt_command: Any) -> None:
     answer = snowmelt_command("report", "no/such/run")
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("error: no/such/run: there is no such run")
+    assert answer.err.startswith("error[run-missing]: no/such/run: there is no such run")
     assert answer.err.count("\n") == 1
     assert snowmelt_command("report").code == 2

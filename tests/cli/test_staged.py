@@ -73,5 +73,5 @@ def test_wrong_usage_ends_with_code_2(arguments: list[str], staged_command: Any,
 def test_a_mistake_is_one_line_and_code_1(staged_command: Any) -> None:
     answer = staged_command("--config", "plane")
     assert answer.code == 1
-    assert answer.err.startswith("error: there is no experiment named 'plane'; did you mean plain")
+    assert answer.err.startswith("error[experiment-unknown]: there is no experiment named 'plane'; did you mean plain")
     assert answer.err.count("\n") == 1

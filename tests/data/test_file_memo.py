@@ -90,7 +90,7 @@ def test_errors_and_what_is_not_worth_keeping_are_not_remembered(file: Path, tmp
     memo = memo_at(tmp_path / "memo")
     for _ in range(2):
         with pytest.raises(SnowmeltError, match="bad"):
-            memo.recall(file, lambda: (_ for _ in ()).throw(SnowmeltError("bad")))
+            memo.recall(file, lambda: (_ for _ in ()).throw(SnowmeltError("bad", code="image-unreadable")))
     assert [memo.recall(file, lambda fact=fact: fact) for fact in ("long fact", "fact")] == ["long fact", "fact"]
     assert memo.recall(tmp_path / "gone", lambda: "none") == "none"
     assert memo.recall(tmp_path / "gone", lambda: "nil ") == "nil "

@@ -105,6 +105,7 @@ def test_a_workers_error_arrives_as_the_one_line_it_was(write_folder: WriteFolde
     with pytest.raises(SnowmeltError) as caught:
         list(loader)
     assert str(caught.value) == str(expected.value)
+    assert caught.value.code == expected.value.code == "image-unreadable"
     assert "\n" not in str(caught.value) and "img1.png" in str(caught.value)
 
 

@@ -26,7 +26,7 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["file"]
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, SnowmeltError("too bad"), OSError("full")])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SnowmeltError("too bad", code="export-refused"), OSError("full")])
 def test_a_file_that_was_not_finished_leaves_the_old_one(tmp_path: Path, end: BaseException) -> None:
     path = tmp_path / "file"
     path.write_text("old")

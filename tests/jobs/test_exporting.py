@@ -141,7 +141,9 @@ def test_default_places_and_json(
     ):
         with pytest.raises(SnowmeltError, match=message):
             overheard(export_run, wrong)
-    monkeypatch.setattr(job, "make_onnx", lambda *_: (_ for _ in ()).throw(SnowmeltError("answers otherwise")))
+    monkeypatch.setattr(
+        job, "make_onnx", lambda *_: (_ for _ in ()).throw(SnowmeltError("answers otherwise", code="export-not-equal"))
+    )
     with pytest.raises(SnowmeltError, match="answers otherwise"):
         overheard(export_run, ExportRequest(str(copied), card=True))
     assert files_of(tmp_path) == before

@@ -94,6 +94,7 @@ def test_a_file_that_cannot_be_read_is_said_skipped_and_counted(exported: str, t
     outcome, said = predict(exported, tmp_path / "in", output=tmp_path / "out")
     assert outcome["images"] == 3
     assert [Path(entry["input"]).name for entry in outcome["failed"]] == ["1b.jpg", "2b.png"]
+    assert [entry["code"] for entry in outcome["failed"]] == ["image-unreadable", "image-unreadable"]
     assert len([line for line in said.splitlines() if line.startswith("skipped: ")]) == 2
     assert {path for path in files_below(tmp_path / "out") if path.startswith("masks/")} == {
         *("masks/0.png", "masks/1.png", "masks/2.png", "masks/classes.txt")

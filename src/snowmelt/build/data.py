@@ -108,7 +108,10 @@ def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, l
             notes.append(f"{len(same)} of the unlabelled images are {what} images too and are left out")
     kept = [index for index in range(len(pictures)) if pictures.name(index) not in left_out]
     if not kept:
-        raise SnowmeltError(f"data.unlabelled: {folder}: every picture in it is a training, validation or test image")
+        raise SnowmeltError(
+            f"data.unlabelled: {folder}: every picture in it is a training, validation or test image",
+            code="unlabelled-overlap",
+        )
     unlabelled = SubsetSource(pictures, kept) if left_out else pictures
     return replace(splits, train=JoinedSource(splits.train, unlabelled)), notes
 

@@ -80,7 +80,8 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
     if known is not None and len(classes) > 2 and len(known) == len(classes) and list(classes) != list(known):
         raise SnowmeltError(
             f"{path}: its classes are {', '.join(known)}, but those of the data are {', '.join(classes)}; "
-            "give the data's classes the same names in the same order (data.classes)"
+            "give the data's classes the same names in the same order (data.classes)",
+            code="network-classes",
         )
     settings, described = fallback, metadata.get("network")
     if isinstance(described, dict):
@@ -88,7 +89,8 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
         if described.get("out_channels") != channels:
             raise SnowmeltError(
                 f"{path}: gives {described.get('out_channels')} channel(s), but this data needs {channels}; "
-                "use a network trained on the same classes"
+                "use a network trained on the same classes",
+                code="network-classes",
             )
     built = make_network(settings, channels, seed=0, with_weights=False)
     missing = sorted(built.network.state_dict().keys() - state.keys())
@@ -104,7 +106,8 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
     if problems:
         raise SnowmeltError(
             f"{path}: does not fit {settings.architecture} with {settings.encoder}: tensors {'; '.join(problems)}; "
-            "score a run with the settings that it was trained with"
+            "score a run with the settings that it was trained with",
+            code="weights-keys",
         )
     built.network.load_state_dict(state)
     return built

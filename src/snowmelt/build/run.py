@@ -55,7 +55,8 @@ def make_objective(config: ExperimentConfig, classes: tuple[str, ...], features:
     if weights is not None and len(weights) != len(classes):
         raise SnowmeltError(
             f"task.class_weights has {len(weights)} numbers, but the data has {len(classes)} classes "
-            f"({', '.join(classes)}); give one weight per class"
+            f"({', '.join(classes)}); give one weight per class",
+            code="class-weights",
         )
     distillation, left_out = config.distillation, set() if features else {"feature"}
     objective = Objective(
@@ -176,7 +177,10 @@ def match_features(
     if teaching is None or not distillation.matches_features:
         return None
     if teaching.network is None:
-        raise SnowmeltError("distillation.feature_weight: features need the teacher's network; use teacher.mode=live")
+        raise SnowmeltError(
+            "distillation.feature_weight: features need the teacher's network; use teacher.mode=live",
+            code="teacher-mode",
+        )
     return FeatureMatching(student, teaching.network, distillation.feature_layers, seed=config.seed)
 
 

@@ -114,7 +114,9 @@ def _fill(parts: Sequence[_Part], test: Source | None, choice: str, root: Path |
         if choice == "auto":
             say(f"{what}; pictures are read from their files in every epoch")
             return False
-        raise SnowmeltError(f"{what}; set data.store_folder to another place, or data.store=none") from error
+        raise SnowmeltError(
+            f"{what}; set data.store_folder to another place, or data.store=none", code="file-unwritable"
+        ) from error
     total = sum(part.store.bytes_of(part.keys) for part in parts)
     images = sum(len(part.keys) for part in parts)
     seconds, place = time.monotonic() - start, "memory" if root is None else root

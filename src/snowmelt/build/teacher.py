@@ -123,14 +123,17 @@ def open_kind(kind: str, target: str, options: OpenOptions) -> TeacherModel | St
 def open_maps(config: ExperimentConfig, maps: StoredMaps, splits: Splits, say: Say) -> OpenedTeacher:
     """Precomputed maps, after looking whether every training and validation image has one."""
     if config.teacher.image_size is not None:
-        raise SnowmeltError("teacher.image_size: precomputed maps have the size they have; set it to null")
+        raise SnowmeltError(
+            "teacher.image_size: precomputed maps have the size they have; set it to null", code="teacher-size"
+        )
     for what, source in (("training", splits.train), ("validation", splits.val)):
         names = [source.name(index) for index in range(len(source))]
         missing = [name for name in names if not maps.has(name)]
         if missing:
             raise SnowmeltError(
                 f"teacher.source: {maps.describe()}: {len(missing)} of {len(names)} {what} images have no map, "
-                f"{missing[0]} for one; compute them too, or use teacher.source=none"
+                f"{missing[0]} for one; compute them too, or use teacher.source=none",
+                code="teacher-maps-missing",
             )
     channels = len(maps.read(splits.train.name(0)))
     return OpenedTeacher(maps=maps, mapping=find_mapping(config, maps.classes, channels, splits.classes, say))

@@ -65,11 +65,14 @@ def choose_mode(config: ExperimentConfig, opened: OpenedTeacher) -> Mode:
     if features and opened.network is None:
         raise SnowmeltError(
             f"distillation.feature_weight: features need a teacher that is a network here, not {opened.describe()}; "
-            "give a run folder or a weights file"
+            "give a run folder or a weights file",
+            code="teacher-mode",
         )
     if opened.model is None:
         if asked == "live":
-            raise SnowmeltError("teacher.mode: precomputed maps cannot be asked live; use teacher.mode=cached")
+            raise SnowmeltError(
+                "teacher.mode: precomputed maps cannot be asked live; use teacher.mode=cached", code="teacher-mode"
+            )
         return "cached"
     if asked == "auto":
         return "live" if features else "cached"

@@ -199,7 +199,7 @@ def plan(
     from snowmelt.jobs import plan_experiment, prepare
 
     if as_json and as_csv:
-        raise SnowmeltError("--json and --csv exclude each other; choose one")
+        raise SnowmeltError("--json and --csv exclude each other; choose one", code="option-conflict")
     form = "json" if as_json else "csv" if as_csv else "table"
     plan_experiment(prepare(config, epochs=epochs, data=data, overrides=set_ or []), form)
 
@@ -244,7 +244,7 @@ def run(command: Any) -> int:
     except SnowmeltError as error:
         if os.environ.get("SNOWMELT_DEBUG"):
             raise
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"error[{error.code}]: {' '.join(str(error).split())}", err=True)
         return 1
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0

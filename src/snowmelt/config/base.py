@@ -44,9 +44,18 @@ class Settings(BaseModel):
 def describe(error: ValidationError) -> SettingsError:
     """A validation error as one line: ``data.image_size: Input should be ... (given 7)``."""
     problems = tuple(problem for item in error.errors(include_url=False) for problem in _problems(item))
-    described = SettingsError("; ".join(f"{path}: {reason}" if path else reason for path, reason in problems))
+    text = "; ".join(f"{path}: {reason}" if path else reason for path, reason in problems)
+    described = SettingsError(text, code=_code_of(error.errors(include_url=False)[0]))
     described.problems = problems
     return described
+
+
+def _code_of(item: Any) -> str:
+    """The code of one problem; what a check of ours refused keeps the code that it has anywhere else."""
+    if item["type"] == "extra_forbidden":
+        return "settings-unknown"
+    cause = item["ctx"]["error"] if item["type"] == "value_error" else None
+    return cause.code if isinstance(cause, SnowmeltError) else "settings-value"
 
 
 def _problems(item: Any) -> list[Problem]:

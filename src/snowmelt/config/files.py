@@ -45,21 +45,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), SettingsLoader)
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be read ({error.strerror})") from None
+        raise SnowmeltError(f"{path}: cannot be read ({error.strerror})", code="settings-file") from None
     except UnicodeDecodeError:
-        raise SnowmeltError(f"{path}: is not a UTF-8 text file; settings are YAML") from None
+        raise SnowmeltError(f"{path}: is not a UTF-8 text file; settings are YAML", code="settings-file") from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise SnowmeltError(f"{path}{where}: is not valid YAML ({reason})") from None
+        raise SnowmeltError(f"{path}{where}: is not valid YAML ({reason})", code="settings-file") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SnowmeltError(f"{path}: holds a {type(content).__name__}; settings are a mapping such as 'data: ...'")
+        raise SnowmeltError(
+            f"{path}: holds a {type(content).__name__}; settings are a mapping such as 'data: ...'",
+            code="settings-file",
+        )
     for key in content:
         if not isinstance(key, str):
-            raise SnowmeltError(f"{path}: the setting name {key!r} is not a text")
+            raise SnowmeltError(f"{path}: the setting name {key!r} is not a text", code="settings-file")
     return content
 
 
@@ -72,23 +75,27 @@ def read_attribute(spec: str) -> ExperimentConfig:
     file, _, attribute = spec.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise SnowmeltError(f"{path}: no such file (asked for attribute {attribute!r} of it)")
+        raise SnowmeltError(f"{path}: no such file (asked for attribute {attribute!r} of it)", code="settings-file")
     module_spec = importlib.util.spec_from_file_location(f"snowmelt_config_{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
-        raise SnowmeltError(f"{path}: is not a Python file")
+        raise SnowmeltError(f"{path}: is not a Python file", code="settings-file")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
     except SnowmeltError as error:
-        raise SnowmeltError(f"{path}: {error}") from None
+        raise SnowmeltError(f"{path}: {error}", code=error.code) from None
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
-        raise SnowmeltError(f"{path}: running it failed ({type(error).__name__}: {reason})") from error
+        raise SnowmeltError(
+            f"{path}: running it failed ({type(error).__name__}: {reason})", code="settings-file"
+        ) from error
     value = getattr(module, attribute, None)
     if value is None:
-        raise SnowmeltError(f"{path}: has no attribute {attribute!r}")
+        raise SnowmeltError(f"{path}: has no attribute {attribute!r}", code="settings-file")
     if not isinstance(value, ExperimentConfig):
-        raise SnowmeltError(f"{path}: {attribute} is a {type(value).__name__}, not an ExperimentConfig")
+        raise SnowmeltError(
+            f"{path}: {attribute} is a {type(value).__name__}, not an ExperimentConfig", code="settings-file"
+        )
     return value if value.name else with_values(value, {"name": attribute})
 
 
@@ -130,11 +137,13 @@ def read_overrides(pairs: Iterable[str]) -> dict[str, Any]:
         path, separator, text = pair.partition("=")
         keys = path.strip().split(".")
         if not separator or not all(keys):
-            raise SnowmeltError(f"--set {pair}: write it as name=value, for example --set thaw.start=5")
+            raise SnowmeltError(
+                f"--set {pair}: write it as name=value, for example --set thaw.start=5", code="option-value"
+            )
         try:
             value = _numbers(yaml.load(text, SettingsLoader))
         except (yaml.YAMLError, RecursionError):
-            raise SnowmeltError(f"--set {pair}: the value {text!r} is not valid YAML") from None
+            raise SnowmeltError(f"--set {pair}: the value {text!r} is not valid YAML", code="option-value") from None
         for key in reversed(keys):
             value = {key: value}
         values = merge(values, value)

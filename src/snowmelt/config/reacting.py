@@ -35,10 +35,12 @@ class ReactionsConfig(Settings):
     def _is_used(self) -> ReactionsConfig:
         if self.guard_patience != type(self).model_fields["guard_patience"].default and not self.thaw_guard:
             raise SnowmeltError(
-                "guard_patience is given, but thaw_guard is off; set thaw_guard to true or leave it out"
+                "guard_patience is given, but thaw_guard is off; set thaw_guard to true or leave it out",
+                code="settings-unused",
             )
         if self.memory_limit is not None and self.memory == "off":
             raise SnowmeltError(
-                "memory_limit is given, but memory is off; set memory to refuse, split or delay, or leave it out"
+                "memory_limit is given, but memory is off; set memory to refuse, split or delay, or leave it out",
+                code="settings-unused",
             )
         return self

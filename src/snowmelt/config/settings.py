@@ -218,7 +218,9 @@ class ExperimentConfig(Settings):
         expanded = read_ten_strings(strings)
         for key in expanded:
             if key in values:
-                raise SnowmeltError(f"feature_match_layers and {key} are both given; keep one of them")
+                raise SnowmeltError(
+                    f"feature_match_layers and {key} are both given; keep one of them", code="settings-conflict"
+                )
         rest = {key: value for key, value in distillation.items() if key != "feature_match_layers"}
         return {**values, **expanded, "distillation": rest}
 
@@ -227,19 +229,26 @@ class ExperimentConfig(Settings):
         """Settings that leave nothing to learn from, or would have no effect, are a mistake of whoever gave them."""
         distillation = self.distillation
         if self.distills and distillation.alpha > 0 and not distillation.has_terms:
-            raise SnowmeltError("distillation: kl_weight and all other weights are 0; set one, or enabled to false")
+            raise SnowmeltError(
+                "distillation: kl_weight and all other weights are 0; set one, or enabled to false",
+                code="loss-weights-zero",
+            )
         task = {"ce_weight": self.task.ce_weight, "dice_weight": self.task.dice_weight}
         if not any(weight or name in distillation.weight_schedules for name, weight in task.items()):
-            raise SnowmeltError("task: ce_weight and dice_weight are both 0; set one of them")
+            raise SnowmeltError("task: ce_weight and dice_weight are both 0; set one of them", code="loss-weights-zero")
         if self.data.unlabelled is not None and not self.distills:
             raise SnowmeltError(
-                "data.unlabelled: pictures without masks teach nothing without a teacher; set it to null"
+                "data.unlabelled: pictures without masks teach nothing without a teacher; set it to null",
+                code="settings-unused",
             )
         if self.distills and distillation.matches_features and self.teacher.mode == "cached":
-            raise SnowmeltError("distillation.feature_weight: features are not cached; use teacher.mode=live")
+            raise SnowmeltError(
+                "distillation.feature_weight: features are not cached; use teacher.mode=live", code="teacher-mode"
+            )
         if self.distills and distillation.matches_features and self.teacher.lays_down_encoding:
             raise SnowmeltError(
-                "teacher.cache_precision and cache_stride are for stored answers, but features ask the teacher live"
+                "teacher.cache_precision and cache_stride are for stored answers, but features ask the teacher live",
+                code="settings-unused",
             )
         return self
 

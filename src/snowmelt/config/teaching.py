@@ -76,7 +76,7 @@ class TeacherConfig(Settings):
     @model_validator(mode="after")
     def _is_used(self) -> TeacherConfig:
         if (self.mean is None) != (self.std is None):
-            raise SnowmeltError("mean and std belong together; give both or neither")
+            raise SnowmeltError("mean and std belong together; give both or neither", code="settings-conflict")
         foreign = {
             "class_map": self.class_map,
             "mean": self.mean,
@@ -85,9 +85,13 @@ class TeacherConfig(Settings):
         }
         given = [name for name, value in foreign.items() if value]
         if given and self.source in ("auto", "none"):
-            raise SnowmeltError(f"{given[0]} is for teachers that are given, but source is {self.source!r}")
+            raise SnowmeltError(
+                f"{given[0]} is for teachers that are given, but source is {self.source!r}", code="settings-unused"
+            )
         if self.mode == "live" and self.lays_down_encoding:
-            raise SnowmeltError("cache_precision and cache_stride are for stored answers, but mode is 'live'")
+            raise SnowmeltError(
+                "cache_precision and cache_stride are for stored answers, but mode is 'live'", code="settings-unused"
+            )
         return self
 
     @property
@@ -165,15 +169,26 @@ class DistillationConfig(Settings):
     def _hangs_together(self) -> DistillationConfig:
         for name, schedule in self.weight_schedules.items():
             if name not in (known := ("alpha", *distillation_weights(), *TASK_WEIGHTS)):
-                raise SnowmeltError(f"weight_schedules: there is no weight {name!r}; known: {', '.join(known)}")
+                raise SnowmeltError(
+                    f"weight_schedules: there is no weight {name!r}; known: {', '.join(known)}", code="loss-unknown"
+                )
             if name == "alpha" and max(schedule.values) > 1:
-                raise SnowmeltError(f"weight_schedules: alpha is a share, but rises to {max(schedule.values):g}")
+                raise SnowmeltError(
+                    f"weight_schedules: alpha is a share, but rises to {max(schedule.values):g}", code="settings-value"
+                )
         if bool(self.feature_layers) != self.matches_features:
-            raise SnowmeltError("feature_layers and feature_weight belong together; give both or neither")
+            raise SnowmeltError(
+                "feature_layers and feature_weight belong together; give both or neither", code="settings-conflict"
+            )
         if self.logit_standardisation and not self._takes_part("kl_weight"):
-            raise SnowmeltError("logit_standardisation is about the KL, but kl_weight is 0; set one of them")
+            raise SnowmeltError(
+                "logit_standardisation is about the KL, but kl_weight is 0; set one of them", code="settings-unused"
+            )
         if self.adaptive_epochs != type(self).model_fields["adaptive_epochs"].default and not self.adaptive:
-            raise SnowmeltError("adaptive_epochs is given, but adaptive is off; set adaptive to true or leave it out")
+            raise SnowmeltError(
+                "adaptive_epochs is given, but adaptive is off; set adaptive to true or leave it out",
+                code="settings-unused",
+            )
         return self
 
     @property

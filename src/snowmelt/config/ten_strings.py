@@ -29,7 +29,9 @@ def read_ten_strings(strings: Sequence[str]) -> dict[str, dict[str, Any]]:
         SnowmeltError: anything malformed, with "position N" (from 0 in the list as given) and the reason.
     """
     if not isinstance(strings, (list, tuple)):
-        raise SnowmeltError(f"feature_match_layers is a {type(strings).__name__}; give the list of strings")
+        raise SnowmeltError(
+            f"feature_match_layers is a {type(strings).__name__}; give the list of strings", code="settings-ten-strings"
+        )
     for position, value in enumerate(strings):
         if not isinstance(value, str):
             _refuse(position, f"{value!r} is a {type(value).__name__}, not a string; write it in quotes")
@@ -120,4 +122,4 @@ def _refuse_mark(strings: Sequence[str], position: int, remaining: dict[str, str
 
 
 def _refuse(position: int, reason: str) -> None:
-    raise SnowmeltError(f"feature_match_layers, position {position}: {reason}")
+    raise SnowmeltError(f"feature_match_layers, position {position}: {reason}", code="settings-ten-strings")

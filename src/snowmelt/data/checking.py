@@ -15,7 +15,10 @@ _PIECE = 64  # items that a thread takes at once: a future for each of a million
 
 
 class BadFiles(SnowmeltError):
-    """Says what is wrong with the first of some files, and counts the others; those of other such errors, too."""
+    """Says what is wrong with the first of some files, and counts the others; those of other such errors, too.
+
+    The code is that of the first.
+    """
 
     def __init__(self, errors: Sequence[SnowmeltError]) -> None:
         self.errors: list[SnowmeltError] = []
@@ -23,7 +26,7 @@ class BadFiles(SnowmeltError):
             self.errors += error.errors if isinstance(error, BadFiles) else [error]
         others = len(self.errors) - 1
         more = f" (and {others} more bad file{'s' if others > 1 else ''})" if others else ""
-        super().__init__(f"{self.errors[0]}{more}")
+        super().__init__(f"{self.errors[0]}{more}", code=self.errors[0].code)
 
 
 def examine_all(

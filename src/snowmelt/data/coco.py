@@ -106,7 +106,9 @@ class CocoSource:
             try:
                 segmentation = json.loads(table.segmentations[number])
             except ValueError as error:  # a number of more digits than Python converts
-                raise SnowmeltError(f"{place}: segmentation cannot be decoded ({error})") from error
+                raise SnowmeltError(
+                    f"{place}: segmentation cannot be decoded ({error})", code="annotation-region"
+                ) from error
             regions.append(Region(segmentation, int(table.labels[number]), bool(table.crowds[number]), place))
         return regions
 
@@ -120,7 +122,8 @@ class CocoSource:
         if found != (height, width):
             raise SnowmeltError(
                 f"{self.path(index)}: the picture (upright, after its EXIF orientation) is {found[1]} x {found[0]} "
-                f"pixels, but {self.json_path} says {width} x {height}; annotate the picture as it is shown"
+                f"pixels, but {self.json_path} says {width} x {height}; annotate the picture as it is shown",
+                code="annotation-size",
             )
 
 
@@ -132,7 +135,7 @@ def read_table(
     Raises ``SnowmeltError`` as ``read_coco`` does.
     """
     if not image_folder.is_dir():
-        raise SnowmeltError(f"{image_folder}: no such folder of images")
+        raise SnowmeltError(f"{image_folder}: no such folder of images", code="data-folder-missing")
     table: CocoTable | None = None
     stamp = stamp_of(json_path)
     if index_folder is not None and stamp is not None:

@@ -93,7 +93,8 @@ def reopen_index(path: Path, fingerprint: int) -> MappedTable:
         return _load(path, None, fingerprint)
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise SnowmeltError(
-            f"{path}: the index of a COCO file was changed or removed while it was in use ({error}); start again"
+            f"{path}: the index of a COCO file was changed or removed while it was in use ({error}); start again",
+            code="store-changed",
         ) from error
 
 

@@ -60,7 +60,10 @@ def _runs(region: Region, height: int, width: int) -> list[int]:
     elif isinstance(segmentation, list):
         _check_polygons(segmentation, height, width, place)
     else:
-        raise SnowmeltError(f"{place}: segmentation must be a list of polygons or an object with size and counts")
+        raise SnowmeltError(
+            f"{place}: segmentation must be a list of polygons or an object with size and counts",
+            code="annotation-region",
+        )
     try:
         encoded = coco_mask.segmToRle(segmentation, width, height)
         runs: list[int] = run_lengths.toUncompressedRLE([encoded])[0]["counts"]
@@ -70,7 +73,7 @@ def _runs(region: Region, height: int, width: int) -> list[int]:
             runs = run_lengths.toUncompressedRLE([encoded])[0]["counts"]
     except _DECODING_ERRORS as error:
         reason = " ".join(str(error).split())[:160]
-        raise SnowmeltError(f"{place}: segmentation cannot be decoded ({reason})") from error
+        raise SnowmeltError(f"{place}: segmentation cannot be decoded ({reason})", code="annotation-region") from error
     return runs
 
 
@@ -80,24 +83,34 @@ def _check_run_lengths(segmentation: dict[str, Any], height: int, width: int, pl
     if size != [height, width]:
         raise SnowmeltError(
             f"{place}: the run lengths are for size {str(size)[:40]} (height, width), but the picture is "
-            f"[{height}, {width}]; export the annotations anew"
+            f"[{height}, {width}]; export the annotations anew",
+            code="annotation-region",
         )
     counts = segmentation.get("counts")
     if isinstance(counts, str):
         if not counts.isascii():
-            raise SnowmeltError(f"{place}: 'counts' holds characters that are no run lengths")
+            raise SnowmeltError(f"{place}: 'counts' holds characters that are no run lengths", code="annotation-region")
         return
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
-        raise SnowmeltError(f"{place}: 'counts' must be a string or a list of whole numbers from 0")
+        raise SnowmeltError(
+            f"{place}: 'counts' must be a string or a list of whole numbers from 0", code="annotation-region"
+        )
     if sum(counts) != height * width:
-        raise SnowmeltError(f"{place}: the run lengths add up to {sum(counts)}, not to {height * width}")
+        raise SnowmeltError(
+            f"{place}: the run lengths add up to {sum(counts)}, not to {height * width}", code="annotation-region"
+        )
 
 
 def _check_polygons(polygons: list[Any], height: int, width: int, place: str) -> None:
     farthest = _FARTHEST * max(height, width)
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise SnowmeltError(f"{place}: a polygon must be a list x1, y1, x2, y2, ... of three or more points")
+            raise SnowmeltError(
+                f"{place}: a polygon must be a list x1, y1, x2, y2, ... of three or more points",
+                code="annotation-region",
+            )
         for value in polygon:
             if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > farthest:
-                raise SnowmeltError(f"{place}: the coordinate {str(value)[:40]} lies nowhere near the picture")
+                raise SnowmeltError(
+                    f"{place}: the coordinate {str(value)[:40]} lies nowhere near the picture", code="annotation-region"
+                )

@@ -47,7 +47,7 @@ class AugmentedDataset(Dataset[Item]):
         maps: MapStore | None = None,
     ) -> None:
         if seed < 0:
-            raise SnowmeltError(f"seed {seed}: it must not be negative")
+            raise SnowmeltError(f"seed {seed}: it must not be negative", code="settings-value")
         self.source = source
         self.transform = transform
         self.seed = seed

@@ -16,9 +16,9 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except FileNotFoundError as error:
-        raise SnowmeltError(f"{path}: no such file; was it moved or removed?") from error
+        raise SnowmeltError(f"{path}: no such file; was it moved or removed?", code="file-missing") from error
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise SnowmeltError(f"{path}: cannot be read ({error.strerror or error})", code="file-unreadable") from error
 
 
 def overlap(first: Source, second: Source) -> list[str]:

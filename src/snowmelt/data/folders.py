@@ -97,7 +97,8 @@ def check_same_size(image_path: Path, image: tuple[int, ...], mask_path: Path, m
     if image != mask:
         raise SnowmeltError(
             f"{mask_path}: the mask is {mask[1]} x {mask[0]} pixels, but {image_path} (upright, after its EXIF "
-            f"orientation) is {image[1]} x {image[0]}; save the mask at the size of the picture as it is shown"
+            f"orientation) is {image[1]} x {image[0]}; save the mask at the size of the picture as it is shown",
+            code="mask-size",
         )
 
 
@@ -158,7 +159,8 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
     inner = {split: pair for split, pair in inner.items() if pair[0].is_dir()}
     if outer and inner:
         raise SnowmeltError(
-            f"{root}: both {next(iter(outer.values()))[0]} and {next(iter(inner.values()))[0]} exist; keep one layout"
+            f"{root}: both {next(iter(outer.values()))[0]} and {next(iter(inner.values()))[0]} exist; keep one layout",
+            code="data-layout-ambiguous",
         )
     found = outer or inner
     if not found and (root / image_folder).is_dir():
@@ -166,7 +168,8 @@ def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tu
     if not found:
         raise SnowmeltError(
             f"{root}: holds neither {image_folder}/ nor train/{image_folder}/ nor {image_folder}/train/; put the "
-            "pictures there or set data.image_folder and data.mask_folder"
+            "pictures there or set data.image_folder and data.mask_folder",
+            code="data-layout-unknown" if root.is_dir() else "data-folder-missing",
         )
     return found
 
@@ -227,10 +230,16 @@ def match_files(image_folder: Path, mask_folder: Path) -> Matches:
     Raises ``SnowmeltError``: no folder of masks, no images.
     """
     if not mask_folder.is_dir():
-        raise SnowmeltError(f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder")
+        raise SnowmeltError(
+            f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder",
+            code="data-folder-missing",
+        )
     found = Matches(image_folder, mask_folder, _by_stem(image_folder), _by_stem(mask_folder))
     if not found.images:
-        raise SnowmeltError(f"{image_folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)")
+        raise SnowmeltError(
+            f"{image_folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)",
+            code="data-no-images",
+        )
     return found
 
 
@@ -239,14 +248,16 @@ def pair_files(image_folder: Path, mask_folder: Path) -> FilePairs:
     found = match_files(image_folder, mask_folder)
     for folder, first, second in found.twins:
         raise SnowmeltError(
-            f"{folder}: {first} and {second} share one stem, so image and mask cannot be matched; rename or remove one"
+            f"{folder}: {first} and {second} share one stem, so image and mask cannot be matched; rename or remove one",
+            code="data-same-stem",
         )
     missing = found.without_mask
     if missing:
         shown = ", ".join(str(image_folder / name) for name in missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise SnowmeltError(
             f"{shown}: {len(missing)} of {len(found.images)} images have no mask of the same stem in {mask_folder}; "
-            "add the masks or remove the images"
+            "add the masks or remove the images",
+            code="mask-missing",
         )
     return FilePairs(
         FolderFiles(image_folder, [names[0] for names in found.images.values()]),
@@ -272,5 +283,7 @@ def _classes_file(root: Path, mask_folders: list[Path]) -> tuple[str, ...] | Non
             chosen[path] = read_classes(path)
     if len(set(chosen.values())) > 1:
         first, second = list(chosen)[:2]
-        raise SnowmeltError(f"{first} and {second} name different classes; the splits must share one list")
+        raise SnowmeltError(
+            f"{first} and {second} name different classes; the splits must share one list", code="data-classes-differ"
+        )
     return next(iter(chosen.values()), None)

@@ -71,7 +71,9 @@ def probe_image(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         if image.mode == "F":
-            raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel")
+            raise SnowmeltError(
+                f"{path}: floating-point picture; save it with 8 or 16 bits a channel", code="image-format"
+            )
         width, height = image.size  # draft() below changes it
         if image.format in {"JPEG", "MPO"}:
             image.draft(None, (max(1, width // 8), max(1, height // 8)))
@@ -90,7 +92,7 @@ def read_labels(path: Path) -> tuple[np.ndarray, bool]:
     """
     with _opened(path) as image:
         if image.format in {"JPEG", "MPO"}:
-            raise SnowmeltError(f"{path}: a JPEG mask has blurred labels; save masks as PNG")
+            raise SnowmeltError(f"{path}: a JPEG mask has blurred labels; save masks as PNG", code="mask-format")
         bilevel = image.mode == "1"
         image = ImageOps.exif_transpose(image)
         if image.mode in {"1", "L", "P"}:
@@ -105,8 +107,12 @@ def read_labels(path: Path) -> tuple[np.ndarray, bool]:
             first = channels[..., 0]
             if (channels[..., 1] == first).all() and (channels[..., 2] == first).all():
                 return first.copy(), False
-            raise SnowmeltError(f"{path}: a mask in colours; save class ids, as a grey or palette PNG")
-        raise SnowmeltError(f"{path}: mask of mode {image.mode!r}; save class ids, as a grey or palette PNG")
+            raise SnowmeltError(
+                f"{path}: a mask in colours; save class ids, as a grey or palette PNG", code="mask-format"
+            )
+        raise SnowmeltError(
+            f"{path}: mask of mode {image.mode!r}; save class ids, as a grey or palette PNG", code="mask-format"
+        )
 
 
 @contextmanager
@@ -114,22 +120,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open, and turn whatever goes wrong while reading into one line that names the file."""
     try:
         if path.stat().st_size == 0:
-            raise SnowmeltError(f"{path}: the file is empty (0 bytes); replace or remove it")
+            raise SnowmeltError(f"{path}: the file is empty (0 bytes); replace or remove it", code="image-unreadable")
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise SnowmeltError(f"{path}: {image.width} x {image.height} pixels are too many; make it smaller")
+                raise SnowmeltError(
+                    f"{path}: {image.width} x {image.height} pixels are too many; make it smaller",
+                    code="image-too-large",
+                )
             yield image
     except SnowmeltError:
         raise
     except FileNotFoundError as error:
-        raise SnowmeltError(f"{path}: no such file") from error
+        raise SnowmeltError(f"{path}: no such file", code="file-missing") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SnowmeltError(f"{path}: the picture has far too many pixels; make it smaller") from error
+        raise SnowmeltError(
+            f"{path}: the picture has far too many pixels; make it smaller", code="image-too-large"
+        ) from error
     except UnidentifiedImageError as error:
-        raise SnowmeltError(f"{path}: not a picture that can be read; replace or remove it") from error
+        raise SnowmeltError(
+            f"{path}: not a picture that can be read; replace or remove it", code="image-unreadable"
+        ) from error
     except _READ_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SnowmeltError(f"{path}: damaged or truncated ({reason}); replace or remove it") from error
+        raise SnowmeltError(
+            f"{path}: damaged or truncated ({reason}); replace or remove it", code="image-unreadable"
+        ) from error
 
 
 def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:
@@ -137,14 +152,16 @@ def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:
     if image.mode in _SIXTEEN_BIT or image.mode == "I":
         return _sixteen_bit_to_rgb(image, path)
     if image.mode == "F":
-        raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel")
+        raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel", code="image-format")
     return np.array(image.convert("RGB"))
 
 
 def _sixteen_bit(image: Image.Image, path: Path) -> np.ndarray:
     values = np.array(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise SnowmeltError(f"{path}: 32-bit values {values.min()} to {values.max()}; save it with 8 or 16 bits")
+        raise SnowmeltError(
+            f"{path}: 32-bit values {values.min()} to {values.max()}; save it with 8 or 16 bits", code="image-format"
+        )
     return values
 
 

@@ -59,11 +59,13 @@ class LabelMap:
         if self.white_is_foreground:
             return SnowmeltError(
                 f"{path}: label {label} is neither 0 ({self.classes[0]}) nor 255 ({self.classes[1]}), the only ones in "
-                "the other masks; mend the mask"
+                "the other masks; mend the mask",
+                code="mask-label",
             )
         return SnowmeltError(
             f"{path}: label {label} is none of the classes {listed(self.classes)} (255: ignored); mend the mask or add "
-            "the class to classes.txt"
+            "the class to classes.txt",
+            code="mask-label",
         )
 
 
@@ -96,13 +98,16 @@ def infer_label_map(found: Iterable[LabelsFound], classes: tuple[str, ...] | Non
     if 255 in grey and grey <= {0, 255}:
         return LabelMap(("background", "foreground"), white_is_foreground=True)
     if not ids or ids == {0}:
-        raise SnowmeltError(f"{where}: the masks hold nothing but background; there is nothing to learn")
+        raise SnowmeltError(
+            f"{where}: the masks hold nothing but background; there is nothing to learn", code="mask-empty"
+        )
     missing = sorted(set(range(max(ids))) - ids - {0})
     if missing or len(ids) > _MANY:
         shown = ", ".join(str(value) for value in sorted(ids)[:8]) + (", ..." if len(ids) > 8 else "")
         raise SnowmeltError(
             f"{where}: the masks hold the labels {shown}, which are not ids 0, 1, 2, ... of classes; name the classes "
-            "in classes.txt, one a line, or save ids instead of grey levels"
+            "in classes.txt, one a line, or save ids instead of grey levels",
+            code="mask-unnamed",
         )
     if max(ids) == 1:
         return LabelMap(("background", "foreground"))
@@ -112,12 +117,18 @@ def infer_label_map(found: Iterable[LabelsFound], classes: tuple[str, ...] | Non
 def check_classes(classes: tuple[str, ...], where: str) -> tuple[str, ...]:
     """The names themselves, if they can be classes: two or more, none twice, none empty."""
     if not 2 <= len(classes) <= MAX_CLASSES:
-        raise SnowmeltError(f"{where}: {len(classes)} classes; there must be 2 to {MAX_CLASSES}, background first")
+        raise SnowmeltError(
+            f"{where}: {len(classes)} classes; there must be 2 to {MAX_CLASSES}, background first",
+            code="data-classes-invalid",
+        )
     if "" in classes:
-        raise SnowmeltError(f"{where}: an empty class name; give every class a name")
+        raise SnowmeltError(f"{where}: an empty class name; give every class a name", code="data-classes-invalid")
     for position, name in enumerate(classes):
         if name in classes[:position]:
-            raise SnowmeltError(f"{where}: the class {name!r} is there twice; every class needs its own name")
+            raise SnowmeltError(
+                f"{where}: the class {name!r} is there twice; every class needs its own name",
+                code="data-classes-invalid",
+            )
     return classes
 
 
@@ -126,5 +137,5 @@ def read_classes(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SnowmeltError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+        raise SnowmeltError(f"{path}: cannot be read as UTF-8 text ({error})", code="file-unreadable") from error
     return check_classes(tuple(line.strip() for line in lines), str(path))

@@ -47,12 +47,14 @@ def find_layout(root: Path, image_folder: str | None = None, mask_folder: str | 
         SnowmeltError: no such folder, none of the known layouts, or several that would do.
     """
     if not root.is_dir():
-        raise SnowmeltError(f"{root}: no such folder")
+        raise SnowmeltError(f"{root}: no such folder", code="data-folder-missing")
     found = _folders(root, image_folder, mask_folder)
     if found is None and mask_folder is None:
         found = _coco(root)
     if found is None:
-        raise SnowmeltError(f"{root}: no layout that is known here: {KNOWN}; rename folders, or give a SPEC")
+        raise SnowmeltError(
+            f"{root}: no layout that is known here: {KNOWN}; rename folders, or give a SPEC", code="data-layout-unknown"
+        )
     return found
 
 
@@ -79,7 +81,8 @@ def _folders(root: Path, image_folder: str | None, mask_folder: str | None) -> L
         if len(masks) > 1 and masks[0] not in MASKS:
             raise SnowmeltError(
                 f"{root}: {' and '.join(f'{mask}/' for mask in sorted(masks))} all hold masks of {image}/; choose one, "
-                f"such as --set data.mask_folder={sorted(masks)[0]}"
+                f"such as --set data.mask_folder={sorted(masks)[0]}",
+                code="data-layout-ambiguous",
             )
         form = f"{where.name}/{image} and {masks[0]}" if outer else f"{image}/ and {masks[0]}/"
         return Layout(str(root), f"pictures and masks by equal stems in {form}", None, image, masks[0])
@@ -146,7 +149,10 @@ def _coco(root: Path) -> Layout | None:
     train = by_split["train"] or ([path for path in found] if len(found) == 1 else [])
     if len(train) != 1 or len(by_split["val"]) > 1:
         names = ", ".join(path.name for path in found)
-        raise SnowmeltError(f"{root}: several annotation files ({names}); choose one and give coco:IMAGES:JSON")
+        raise SnowmeltError(
+            f"{root}: several annotation files ({names}); choose one and give coco:IMAGES:JSON",
+            code="data-layout-ambiguous",
+        )
     spec = {path: f"coco:{images}:{path}" for path, images in found.items()}
     val = spec[by_split["val"][0]] if by_split["val"] else None
     return Layout(spec[train[0]], f"COCO annotations in {train[0].name}", val)

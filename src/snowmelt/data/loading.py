@@ -92,9 +92,11 @@ def evaluation_loader(
     So processes may get different numbers of batches, even none: sum up first, then communicate.
     """
     if batch_size < 1:
-        raise SnowmeltError(f"batch size {batch_size}: it must be at least 1")
+        raise SnowmeltError(f"batch size {batch_size}: it must be at least 1", code="settings-value")
     if not 0 <= rank < world_size:
-        raise SnowmeltError(f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})")
+        raise SnowmeltError(
+            f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})", code="argument-value"
+        )
     share = list(range(rank, len(dataset), world_size))
     batches = [share[first : first + batch_size] for first in range(0, len(share), batch_size)]
     return BatchLoader(dataset, batches, _checked(workers), pin, context, device)
@@ -110,7 +112,7 @@ class _Guarded(Dataset[Any]):
         try:
             return self.dataset[key]
         except SnowmeltError as error:
-            return SnowmeltError(*error.args)  # without the traceback, which holds the worker's frames
+            return SnowmeltError(str(error), code=error.code)  # without the traceback, which holds the worker's frames
 
 
 def _collate_or_error(items: list[Item | SnowmeltError]) -> Batch | SnowmeltError:
@@ -124,5 +126,7 @@ def _collate_or_error(items: list[Item | SnowmeltError]) -> Batch | SnowmeltErro
 
 def _checked(workers: int) -> int:
     if workers < 0:
-        raise SnowmeltError(f"{workers} data-loading workers: give 0 (load in the main process) or more")
+        raise SnowmeltError(
+            f"{workers} data-loading workers: give 0 (load in the main process) or more", code="settings-value"
+        )
     return workers

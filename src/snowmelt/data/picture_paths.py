@@ -22,23 +22,32 @@ def locate(file_name: str, folder: Path, inside: Path, place: str) -> Path:
     """
     pure = PurePosixPath(file_name.replace("\\", "/"))
     if not file_name or "\0" in file_name or pure.is_absolute() or ".." in pure.parts:
-        raise SnowmeltError(f"{place}: file_name {file_name!r} must be a path inside {folder}")
+        raise SnowmeltError(f"{place}: file_name {file_name!r} must be a path inside {folder}", code="annotation-path")
     file = folder / pure
     try:
         resolved = file.resolve()
         exists = resolved.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # link loops, names too long, lone surrogates
-        raise SnowmeltError(f"{place}: file_name {file_name[:80]!a} is not a usable path") from error
+        raise SnowmeltError(
+            f"{place}: file_name {file_name[:80]!a} is not a usable path", code="annotation-path"
+        ) from error
     if not resolved.is_relative_to(inside):
-        raise SnowmeltError(f"{place}: file_name {file_name!r} leads out of {folder}; copy the picture into the folder")
+        raise SnowmeltError(
+            f"{place}: file_name {file_name!r} leads out of {folder}; copy the picture into the folder",
+            code="annotation-path",
+        )
     if not exists:
-        raise SnowmeltError(f"{place}: {file} does not exist; add the picture or remove its entry")
+        raise SnowmeltError(
+            f"{place}: {file} does not exist; add the picture or remove its entry", code="annotation-path"
+        )
     return file
 
 
 def refuse_twin(file_name: str, place: str) -> NoReturn:
     """The error about a picture that two entries name."""
-    raise SnowmeltError(f"{place}: file_name {file_name!r} is there twice; give a picture one entry")
+    raise SnowmeltError(
+        f"{place}: file_name {file_name!r} is there twice; give a picture one entry", code="annotation-path"
+    )
 
 
 def check_paths(file_names: Iterable[str], folder: Path, place: Callable[[int], str]) -> None:

@@ -46,14 +46,17 @@ class StepSampler(Sampler[list[Key]]):
         if min(size, batch_size, accumulate, world_size) < 1:
             raise SnowmeltError(
                 f"{size} images, batch size {batch_size}, accumulation {accumulate}, {world_size} processes: "
-                "each must be at least 1"
+                "each must be at least 1",
+                code="settings-value",
             )
         if not 0 <= rank < world_size:
-            raise SnowmeltError(f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})")
+            raise SnowmeltError(
+                f"rank {rank} is not one of {world_size} processes (0 to {world_size - 1})", code="argument-value"
+            )
         if seed < 0:
-            raise SnowmeltError(f"seed {seed}: it must not be negative")
+            raise SnowmeltError(f"seed {seed}: it must not be negative", code="settings-value")
         if labelled is not None and not 0 <= labelled <= size:
-            raise SnowmeltError(f"{labelled} labelled images of {size}: give 0 to {size}")
+            raise SnowmeltError(f"{labelled} labelled images of {size}: give 0 to {size}", code="argument-value")
         self.size = size
         self.seed = seed
         self.labelled = labelled
@@ -69,7 +72,8 @@ class StepSampler(Sampler[list[Key]]):
         if epoch < 0 or not 0 <= start_step <= self.steps_per_epoch:
             raise SnowmeltError(
                 f"position epoch {epoch}, step {start_step}: an epoch of {self.size} images has steps 0 to "
-                f"{self.steps_per_epoch}; was the run started with other data or another batch size?"
+                f"{self.steps_per_epoch}; was the run started with other data or another batch size?",
+                code="run-other-settings",
             )
         self._epoch = epoch
         self._start_step = start_step

@@ -29,11 +29,12 @@ class ScenesSource:
 
     def __init__(self, count: int, seed: int, size: int = 128, variant: str = "binary", first: int = 0) -> None:
         if variant not in VARIANTS:
-            raise SnowmeltError(f"scenes: no variant {variant!r}; there are {', '.join(VARIANTS)}")
+            raise SnowmeltError(f"scenes: no variant {variant!r}; there are {', '.join(VARIANTS)}", code="data-spec")
         if count < 1 or size < 16 or seed < 0 or first < 0:
             raise SnowmeltError(
                 f"scenes: count {count}, size {size}, seed {seed}; the count must be at least 1, the size at least 16, "
-                "the seed not negative"
+                "the seed not negative",
+                code="data-spec",
             )
         self.count, self.seed, self.size, self.variant, self.first = count, seed, size, variant, first
         self.classes = VARIANTS[variant]

@@ -56,7 +56,8 @@ class Shard:
             return np.memmap(self.path, dtype=np.uint8, mode="r").view(np.ndarray)
         except (OSError, ValueError) as error:
             raise SnowmeltError(
-                f"{self.path}: stored pictures that were there before cannot be read ({error}); start again"
+                f"{self.path}: stored pictures that were there before cannot be read ({error}); start again",
+                code="store-changed",
             ) from error
 
 

@@ -73,19 +73,21 @@ def parse_spec(text: str) -> Spec:
     kind, _, rest = text.partition(":")
     if kind in {"scenes", "scenes-parts"}:
         if rest and not (rest.isascii() and rest.isdigit() and int(rest) > 0):
-            raise SnowmeltError(f"data {text!r}: {rest!r} is no number of scenes; write {kind}:200")
+            raise SnowmeltError(f"data {text!r}: {rest!r} is no number of scenes; write {kind}:200", code="data-spec")
         return ScenesSpec(int(rest) if rest else DEFAULT_SCENES, "parts" if kind == "scenes-parts" else "binary")
     if kind == "coco":
         parts = rest.split(":", 2)
         if len(parts) < 2 or not parts[0] or not parts[1]:
-            raise SnowmeltError(f"data {text!r}: COCO data is written coco:IMAGES:JSON[:category,...]")
+            raise SnowmeltError(
+                f"data {text!r}: COCO data is written coco:IMAGES:JSON[:category,...]", code="data-spec"
+            )
         categories = tuple(name.strip() for name in parts[2].split(",")) if len(parts) == 3 and parts[2] else ()
         if "" in categories:
-            raise SnowmeltError(f"data {text!r}: a category between the commas is empty")
+            raise SnowmeltError(f"data {text!r}: a category between the commas is empty", code="data-spec")
         return CocoSpec(Path(parts[0]).expanduser(), Path(parts[1]).expanduser(), categories)
     path = Path(text).expanduser()
     if not text or not path.is_dir():
-        raise SnowmeltError(f"data {text!r}: no such folder; data is given as {_FORMS}")
+        raise SnowmeltError(f"data {text!r}: no such folder; data is given as {_FORMS}", code="data-folder-missing")
     return FolderSpec(path)
 
 
@@ -113,7 +115,7 @@ def open_splits(
     Raises ``SnowmeltError`` for a SPEC, a folder or a file that is wrong, and for classes that differ between splits.
     """
     if not 0 < val_fraction < 1:
-        raise SnowmeltError(f"val_fraction {val_fraction}: it must lie between 0 and 1")
+        raise SnowmeltError(f"val_fraction {val_fraction}: it must lie between 0 and 1", code="settings-value")
     names = tuple(classes) if classes is not None else None
     opener = _Opener(seed, image_size, image_folder, mask_folder, names, val_fraction, index_folder)
     found = opener.open(parse_spec(spec), default_classes=None)
@@ -145,7 +147,8 @@ def _part_of(found: dict[str, Source], wanted: tuple[str, ...], spec: str) -> So
             return found[name]
     names = "/ nor ".join(wanted)
     raise SnowmeltError(
-        f"{spec}: has {'/, '.join(found)}/ but no {names}/; point at a folder that has {' or '.join(wanted)}/"
+        f"{spec}: has {'/, '.join(found)}/ but no {names}/; point at a folder that has {' or '.join(wanted)}/",
+        code="data-part-missing",
     )
 
 
@@ -175,7 +178,9 @@ def open_second(
     found = opener.open(parse_spec(spec), default_classes=classes)
     if part is not None and part not in found:
         has = "is not split" if set(found) == {"train"} else f"has only {' and '.join(found)}"
-        raise SnowmeltError(f"data {spec!r}: {has}, so it has no {part} part; leave the part out")
+        raise SnowmeltError(
+            f"data {spec!r}: {has}, so it has no {part} part; leave the part out", code="data-part-missing"
+        )
     part = part or next(name for name in ("test", "val", "train") if name in found)
     source = found[part]
     if source.classes != classes:
@@ -185,7 +190,8 @@ def open_second(
         what += [f"it also has {', '.join(extra)}"] if extra else []
         raise SnowmeltError(
             f"data {spec!r}: its classes are not those that the networks know: "
-            f"{'; '.join(what) or 'they stand in another order'}; give a data set with {', '.join(classes)}"
+            f"{'; '.join(what) or 'they stand in another order'}; give a data set with {', '.join(classes)}",
+            code="network-classes",
         )
     return source, "all" if set(found) == {"train"} else part
 
@@ -194,7 +200,10 @@ def split_by_name(source: Source, fraction: float, seed: int) -> tuple[SubsetSou
     """(rest, chosen): the ``fraction`` of items whose hash of (seed, name) comes first, at least one on each side."""
     count = len(source)
     if count < 2:
-        raise SnowmeltError(f"{source.describe()}: too few images to set some apart for validation; give more, or val")
+        raise SnowmeltError(
+            f"{source.describe()}: too few images to set some apart for validation; give more, or val",
+            code="data-too-few",
+        )
     chosen = chosen_by_name([source.name(index) for index in range(count)], fraction, seed)
     rest = sorted(set(range(count)).difference(chosen))
     return SubsetSource(source, rest), SubsetSource(source, chosen)
@@ -238,7 +247,8 @@ class _Opener:
         if self.classes is not None and found != self.classes:
             raise SnowmeltError(
                 f"classes {', '.join(self.classes)} were asked for, but the data has {', '.join(found)}; only a "
-                "folder's classes can be named freely"
+                "folder's classes can be named freely",
+                code="data-classes-differ",
             )
         return sources
 
@@ -259,5 +269,6 @@ def _same_classes(train: Source, other: Source, asked: tuple[str, ...] | None) -
         hint = "" if asked else "; name the classes of a folder (classes) or the categories of a COCO file"
         raise SnowmeltError(
             f"training has the classes {', '.join(train.classes)}, but {', '.join(other.classes)} stand in "
-            f"{other.describe()}{hint}"
+            f"{other.describe()}{hint}",
+            code="data-classes-differ",
         )

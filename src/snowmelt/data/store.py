@@ -72,7 +72,9 @@ class ImageStore:
         """The pictures of these keys, in this order; ``SnowmeltError`` if one is missing."""
         lacking = len(self.missing(keys))
         if lacking:
-            raise SnowmeltError(f"{self.folder}: {lacking} pictures are not stored there; start again")
+            raise SnowmeltError(
+                f"{self.folder}: {lacking} pictures are not stored there; start again", code="store-changed"
+            )
         numbers = sorted({self._places[key][0] for key in keys})
         position = {number: place for place, number in enumerate(numbers)}
         rows = [(position[self._places[key][0]], self._places[key][1]) for key in keys]

@@ -37,7 +37,7 @@ class Letterbox:
 
     def __init__(self, size: int) -> None:
         if size < 1:
-            raise SnowmeltError(f"image size {size}: it must be at least 1 pixel")
+            raise SnowmeltError(f"image size {size}: it must be at least 1 pixel", code="settings-value")
         self.size = size
 
     @property
@@ -150,7 +150,9 @@ def build_transform(kind: str, size: int) -> Augmentation:
     Raises ``SnowmeltError`` for another kind or a size below 1.
     """
     if kind not in RECIPES:
-        raise SnowmeltError(f"augmentation {kind!r} is not known; choose one of {', '.join(AUGMENTATIONS)}")
+        raise SnowmeltError(
+            f"augmentation {kind!r} is not known; choose one of {', '.join(AUGMENTATIONS)}", code="settings-value"
+        )
     return Augmentation(RECIPES[kind], size)
 
 

@@ -28,13 +28,16 @@ class UnlabelledSource:
 
     def __init__(self, folder: Path, classes: Sequence[str] = (), index_folder: Path | None = None) -> None:
         if not folder.is_dir():
-            raise SnowmeltError(f"{folder}: no such folder of unlabelled images; check data.unlabelled")
+            raise SnowmeltError(
+                f"{folder}: no such folder of unlabelled images; check data.unlabelled", code="data-folder-missing"
+            )
         self.folder = folder
         self.classes = tuple(classes)
         self.files = picture_files(folder)
         if not self.files:
             raise SnowmeltError(
-                f"{folder}: holds no unlabelled images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)"
+                f"{folder}: holds no unlabelled images ({', '.join(IMAGE_SUFFIXES)}; sub-folders do not count)",
+                code="data-no-images",
             )
         self._memory = FileMemory(index_folder)
 
@@ -79,7 +82,8 @@ class JoinedSource:
         if unlabelled.classes and unlabelled.classes != labelled.classes:
             raise SnowmeltError(
                 f"{unlabelled.describe()}: its classes {', '.join(unlabelled.classes)} are not those of the labelled "
-                f"images, {', '.join(labelled.classes)}"
+                f"images, {', '.join(labelled.classes)}",
+                code="data-classes-differ",
             )
         self.sources = (labelled, unlabelled)
         self.labelled = len(labelled)
@@ -88,7 +92,8 @@ class JoinedSource:
         for index in range(self.labelled, len(self)):
             if self.name(index) in taken:
                 raise SnowmeltError(
-                    f"{self.name(index)}: the name of both a labelled and an unlabelled image; rename one of them"
+                    f"{self.name(index)}: the name of both a labelled and an unlabelled image; rename one of them",
+                    code="unlabelled-overlap",
                 )
 
     def __len__(self) -> int:

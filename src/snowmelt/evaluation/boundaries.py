@@ -46,7 +46,10 @@ class BoundaryScore:
         exact: bool = True,
     ) -> None:
         if not 0 <= tolerance < 1:
-            raise SnowmeltError(f"boundary tolerance {tolerance:g}: it is a share of the diagonal, from 0 to below 1")
+            raise SnowmeltError(
+                f"boundary tolerance {tolerance:g}: it is a share of the diagonal, from 0 to below 1",
+                code="argument-value",
+            )
         self.classes, self.ignore_index, self.tolerance = classes, ignore_index, tolerance
         precise = torch.float64 if exact else torch.float32
         self.totals = torch.zeros(2, classes, dtype=precise, device=device)
@@ -56,7 +59,8 @@ class BoundaryScore:
         if predictions.shape != targets.shape or predictions.ndim != 3:
             raise SnowmeltError(
                 f"labels of shapes {tuple(predictions.shape)} and {tuple(targets.shape)} have no boundaries to "
-                "compare; give (batch, height, width) twice"
+                "compare; give (batch, height, width) twice",
+                code="array-shape",
             )
         scores = boundary_scores(predictions, targets, self.classes, self.ignore_index, self.tolerance)
         counts = ~scores.isnan()

@@ -30,7 +30,8 @@ def confusion_by_image(
     if predictions.shape != targets.shape or predictions.ndim != 3:
         raise SnowmeltError(
             f"labels of shapes {tuple(predictions.shape)} and {tuple(targets.shape)} cannot be compared image by "
-            "image; give (batch, height, width) twice"
+            "image; give (batch, height, width) twice",
+            code="array-shape",
         )
     images, cells = len(targets), classes * classes
     truth, shown = targets.reshape(images, -1).long(), predictions.reshape(images, -1).long()

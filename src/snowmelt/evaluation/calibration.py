@@ -40,7 +40,7 @@ class Calibration:
 
     def __init__(self, bins: int = BINS, device: torch.device | str | None = None, exact: bool = True) -> None:
         if bins < 1:
-            raise SnowmeltError(f"{bins} bins: calibration needs at least one")
+            raise SnowmeltError(f"{bins} bins: calibration needs at least one", code="argument-value")
         self.bins = bins
         self.totals = torch.zeros(3, bins, dtype=torch.float64 if exact else torch.float32, device=device)
 
@@ -49,7 +49,8 @@ class Calibration:
         if logits.ndim != 4 or targets.shape != (logits.shape[0], *logits.shape[2:]):
             raise SnowmeltError(
                 f"logits of shape {tuple(logits.shape)} do not fit truth of shape {tuple(targets.shape)}; "
-                "give (batch, channels, height, width) and (batch, height, width)"
+                "give (batch, channels, height, width) and (batch, height, width)",
+                code="array-shape",
             )
         confidence, predicted = confidences(logits)
         counts = torch.ones_like(targets, dtype=torch.bool) if ignore_index is None else targets != ignore_index

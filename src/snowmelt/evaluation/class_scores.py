@@ -34,7 +34,7 @@ class ClassScores:
 def class_scores(matrix: np.ndarray) -> ClassScores:
     """Scores from counts (C, C) whose rows are the truth."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise SnowmeltError(f"a confusion matrix of shape {matrix.shape} is not square")
+        raise SnowmeltError(f"a confusion matrix of shape {matrix.shape} is not square", code="array-shape")
     return scores_of_counts(matrix.diagonal(), matrix.sum(0), matrix.sum(1))
 
 

@@ -35,7 +35,9 @@ class ConfusionMatrix:
 
     def __init__(self, classes: int, ignore_index: int | None = None, device: torch.device | str | None = None) -> None:
         if classes < 1:
-            raise SnowmeltError(f"a confusion matrix of {classes} classes was asked for; it needs at least 1")
+            raise SnowmeltError(
+                f"a confusion matrix of {classes} classes was asked for; it needs at least 1", code="argument-value"
+            )
         self.classes = classes
         self.ignore_index = ignore_index
         self.matrix = torch.zeros(classes, classes, dtype=torch.int64, device=device)
@@ -69,7 +71,8 @@ class ConfusionMatrix:
         if outside:
             raise SnowmeltError(
                 f"{outside} pixels have a label outside the classes 0..{self.classes - 1}; "
-                f"correct the labels, the number of classes or ignore_index (it is {self.ignore_index})"
+                f"correct the labels, the number of classes or ignore_index (it is {self.ignore_index})",
+                code="mask-label",
             )
 
     def iou(self) -> Tensor:
@@ -96,7 +99,8 @@ class ConfusionMatrix:
         if (self.classes, self.ignore_index) != (other.classes, other.ignore_index):
             raise SnowmeltError(
                 f"confusion matrices of {self.classes} classes (ignoring {self.ignore_index}) and of {other.classes} "
-                f"(ignoring {other.ignore_index}) cannot be added; score both with the same classes"
+                f"(ignoring {other.ignore_index}) cannot be added; score both with the same classes",
+                code="array-shape",
             )
         total = ConfusionMatrix(self.classes, self.ignore_index)
         total.matrix = self.matrix + other.matrix.to(self.matrix.device)
@@ -114,7 +118,8 @@ class ConfusionMatrix:
             if low < 0 or high >= self.classes:
                 raise SnowmeltError(
                     f"{what} label {low if low < 0 else high} is outside the classes 0..{self.classes - 1}; "
-                    f"correct the label, the number of classes or ignore_index (it is {self.ignore_index})"
+                    f"correct the label, the number of classes or ignore_index (it is {self.ignore_index})",
+                    code="mask-label",
                 )
 
 
@@ -135,7 +140,9 @@ class Agreement:
         if valid is None:
             valid = torch.ones_like(same)
         elif valid.shape != same.shape:
-            raise SnowmeltError(f"valid has shape {tuple(valid.shape)}, the labels have {tuple(same.shape)}")
+            raise SnowmeltError(
+                f"valid has shape {tuple(valid.shape)}, the labels have {tuple(same.shape)}", code="array-shape"
+            )
         counts = torch.stack([(same & valid).sum(), valid.sum()])
         self.counts += counts.to(self.counts.device)
 
@@ -166,7 +173,9 @@ def mean_iou(
     matrix = ConfusionMatrix(classes, ignore_index)
     shown, truth = _as_list(predictions), _as_list(targets)
     if len(shown) != len(truth):
-        raise SnowmeltError(f"{len(shown)} predictions were given for {len(truth)} targets; each needs its own")
+        raise SnowmeltError(
+            f"{len(shown)} predictions were given for {len(truth)} targets; each needs its own", code="array-shape"
+        )
     for prediction, target in zip(shown, truth, strict=True):
         matrix.update(prediction, target)
     return matrix.mean_iou(), matrix.iou().cpu()
@@ -175,7 +184,9 @@ def mean_iou(
 def predict_classes(logits: Tensor) -> Tensor:
     """Class indices (B, H, W) int64 from logits: (B, 1, H, W) is class 1 where above 0, (B, C, H, W) the argmax."""
     if logits.ndim != 4:
-        raise SnowmeltError(f"logits have shape {tuple(logits.shape)}; expected (batch, channels, height, width)")
+        raise SnowmeltError(
+            f"logits have shape {tuple(logits.shape)}; expected (batch, channels, height, width)", code="array-shape"
+        )
     if logits.shape[1] == 1:
         return (logits[:, 0] > 0).long()
     return logits.argmax(dim=1)
@@ -200,12 +211,14 @@ def _check_labels(first: Tensor, second: Tensor) -> None:
     if first.shape != second.shape:
         raise SnowmeltError(
             f"labels of shapes {tuple(first.shape)} and {tuple(second.shape)} cannot be compared; "
-            "bring both to one size first"
+            "bring both to one size first",
+            code="array-shape",
         )
     for labels in (first, second):
         if labels.is_floating_point() or labels.is_complex():
             raise SnowmeltError(
-                f"labels are {labels.dtype}, not class indices; turn logits into classes with predict_classes first"
+                f"labels are {labels.dtype}, not class indices; turn logits into classes with predict_classes first",
+                code="array-shape",
             )
 
 

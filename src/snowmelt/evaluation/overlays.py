@@ -158,11 +158,14 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _check_image(image: np.ndarray, mask: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise SnowmeltError(f"image is {image.dtype} of shape {image.shape}; expected uint8 (height, width, 3)")
+        raise SnowmeltError(
+            f"image is {image.dtype} of shape {image.shape}; expected uint8 (height, width, 3)", code="array-shape"
+        )
     if np.asarray(mask).shape != image.shape[:2]:
         raise SnowmeltError(
             f"mask of shape {np.asarray(mask).shape} does not fit the image of {image.shape[:2]}; "
-            "bring both to one size first"
+            "bring both to one size first",
+            code="array-shape",
         )
 
 
@@ -170,5 +173,5 @@ def _checked_mask(mask: np.ndarray, classes: int, ignore_index: int) -> np.ndarr
     mask = np.asarray(mask).astype(np.int64)
     wrong = (mask != ignore_index) & ((mask < 0) | (mask >= classes))
     if wrong.any():
-        raise SnowmeltError(f"mask has label {mask[wrong][0]}, outside the classes 0..{classes - 1}")
+        raise SnowmeltError(f"mask has label {mask[wrong][0]}, outside the classes 0..{classes - 1}", code="mask-label")
     return mask

@@ -48,7 +48,8 @@ def check_size(size: tuple[int, int], stride: int) -> None:
     if height < stride or width < stride or height % stride or width % stride:
         raise SnowmeltError(
             f"--size {height}x{width}: both sides have to be multiples of {stride} for this network; "
-            f"take {_upwards(height, stride)}x{_upwards(width, stride)}"
+            f"take {_upwards(height, stride)}x{_upwards(width, stride)}",
+            code="picture-size",
         )
 
 
@@ -84,11 +85,13 @@ def make_graph(network: nn.Module, size: tuple[int, int] | None = None) -> onnx.
                 dynamic_shapes=(free,),
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise SnowmeltError(_refusal(error, size)) from error
+        raise SnowmeltError(_refusal(error, size), code="export-refused") from error
     assert program is not None
     model = program.model_proto
     if model.ByteSize() > _LARGEST:
-        raise SnowmeltError(f"the network takes {model.ByteSize() >> 20} MiB, more than one ONNX file can hold")
+        raise SnowmeltError(
+            f"the network takes {model.ByteSize() >> 20} MiB, more than one ONNX file can hold", code="export-refused"
+        )
     tidy(model)
     _name_axes(model)
     return model

@@ -62,7 +62,9 @@ def make_onnx(network: nn.Module, facts: Facts, say: Say) -> OnnxExport:
     except SnowmeltError as error:
         if facts.size is not None:
             raise
-        raise SnowmeltError(f"{error}; with a fixed size (--size {facts.image_size}) it may work") from error
+        raise SnowmeltError(
+            f"{error}; with a fixed size (--size {facts.image_size}) it may work", code=error.code
+        ) from error
     try:
         simpler = simplify(plain)
         write_facts(simpler, facts)
@@ -81,11 +83,14 @@ def checked(model: onnx.ModelProto, comparison: Callable[[], Parity]) -> Parity:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise SnowmeltError(f"onnx.checker refuses the graph: {' '.join(str(error).split())[:200]}") from error
+        raise SnowmeltError(
+            f"onnx.checker refuses the graph: {' '.join(str(error).split())[:200]}", code="export-refused"
+        ) from error
     parity = comparison()
     if not parity.holds:
         raise SnowmeltError(
-            f"the ONNX graph does not answer as PyTorch does, so nothing was written: {parity.describe()}"
+            f"the ONNX graph does not answer as PyTorch does, so nothing was written: {parity.describe()}",
+            code="export-not-equal",
         )
     return parity
 

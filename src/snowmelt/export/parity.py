@@ -71,7 +71,7 @@ def open_runtime(model: onnx.ModelProto | bytes | str, threads: int | None = Non
         return onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
-        raise SnowmeltError(f"onnxruntime cannot open the exported graph: {reason}") from error
+        raise SnowmeltError(f"onnxruntime cannot open the exported graph: {reason}", code="export-refused") from error
 
 
 def ask_runtime(session: onnxruntime.InferenceSession, images: Tensor) -> Tensor:
@@ -83,7 +83,9 @@ def ask_runtime(session: onnxruntime.InferenceSession, images: Tensor) -> Tensor
         (answer,) = session.run([OUTPUT], {INPUT: np.ascontiguousarray(images.numpy())})
     except RUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())[:200]
-        raise SnowmeltError(f"the exported graph does not run on {tuple(images.shape)}: {reason}") from error
+        raise SnowmeltError(
+            f"the exported graph does not run on {tuple(images.shape)}: {reason}", code="export-refused"
+        ) from error
     return torch.from_numpy(answer)
 
 
@@ -136,14 +138,17 @@ def compare(
         found = ask_runtime(session, images)
         if found.shape != expected.shape:
             raise SnowmeltError(
-                f"the exported graph gives {tuple(found.shape)} about {shape}, the network {tuple(expected.shape)}"
+                f"the exported graph gives {tuple(found.shape)} about {shape}, the network {tuple(expected.shape)}",
+                code="export-not-equal",
             )
         error = _largest(error, found - expected)
         logit = _largest(logit, expected)
         agreed = predict_classes(found) == predict_classes(expected)
         same, counted = same + int(agreed.sum()), counted + agreed.numel()
     if len(compared) < min(2, len(shapes)):
-        raise SnowmeltError(f"the network itself takes pictures of none or one of the shapes {list(shapes)}")
+        raise SnowmeltError(
+            f"the network itself takes pictures of none or one of the shapes {list(shapes)}", code="export-refused"
+        )
     return Parity(error, logit, same / max(counted, 1), tuple(compared))
 
 

@@ -48,7 +48,9 @@ def write_safetensors(path: Path, network: nn.Module, metadata: Mapping[str, Any
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be written ({error}); choose another place with --output") from error
+        raise SnowmeltError(
+            f"{path}: cannot be written ({error}); choose another place with --output", code="file-unwritable"
+        ) from error
     save_weights(path, without_idle(network), metadata)
 
 
@@ -72,12 +74,17 @@ def write_pretrained(folder: Path, network: nn.Module, metadata: Mapping[str, An
             again = smp.from_pretrained(folder).eval()
     except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SnowmeltError(f"smp does not open its own layout of this network again: {reason}") from error
+        raise SnowmeltError(
+            f"smp does not open its own layout of this network again: {reason}", code="export-not-equal"
+        ) from error
     images = _example(network)
     with torch.no_grad():
         same = torch.equal(again(images), copy.deepcopy(network).eval()(images))
     if not same:
-        raise SnowmeltError("smp opens the exported folder, but the network answers otherwise; nothing was written")
+        raise SnowmeltError(
+            "smp opens the exported folder, but the network answers otherwise; nothing was written",
+            code="export-not-equal",
+        )
 
 
 def _example(network: nn.Module) -> torch.Tensor:

@@ -83,10 +83,13 @@ def quantise(model: onnx.ModelProto, images: Iterable[Tensor]) -> tuple[onnx.Mod
             )
         except _STUMBLES as error:
             if not reader.read:
-                raise SnowmeltError("int8 needs at least one training image to see the ranges on") from error
+                raise SnowmeltError(
+                    "int8 needs at least one training image to see the ranges on", code="call-incomplete"
+                ) from error
             reason = " ".join(str(error).split())[:200]
             raise SnowmeltError(
-                f"onnxruntime cannot quantise this graph ({reason}); export without --quantize"
+                f"onnxruntime cannot quantise this graph ({reason}); export without --quantize",
+                code="export-refused",
             ) from error
         quantised = onnx.load(path)
     tidy(quantised)

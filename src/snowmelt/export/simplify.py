@@ -34,9 +34,11 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         simpler = onnxslim.slim(copy.deepcopy(model))
         if not isinstance(simpler, onnx.ModelProto):
-            raise SnowmeltError("onnxslim gave no model")
+            raise SnowmeltError("onnxslim gave no model", code="export-refused")
         tidy(simpler)
         onnx.checker.check_model(simpler, full_check=True)
     except _STUMBLES as error:
-        raise SnowmeltError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise SnowmeltError(
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", code="export-refused"
+        ) from error
     return simpler

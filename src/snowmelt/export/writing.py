@@ -25,7 +25,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
         _flush(path.parent)
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be written ({error}); choose another place with --output") from error
+        raise SnowmeltError(
+            f"{path}: cannot be written ({error}); choose another place with --output", code="file-unwritable"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -52,7 +54,9 @@ def whole_folder(path: Path, ours: frozenset[str]) -> Iterator[Path]:
         os.rename(aside, path)
         _flush(path.parent)
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be written ({error}); choose another place with --output") from error
+        raise SnowmeltError(
+            f"{path}: cannot be written ({error}); choose another place with --output", code="file-unwritable"
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -63,11 +67,14 @@ def refuse_strangers(path: Path, ours: frozenset[str]) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise SnowmeltError(f"{path}: is a file, and --card writes a folder; choose another place with --output")
+        raise SnowmeltError(
+            f"{path}: is a file, and --card writes a folder; choose another place with --output", code="output-taken"
+        )
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if strangers:
         raise SnowmeltError(
-            f"{path}: holds {strangers[0]}, which is no part of an export; choose another place with --output"
+            f"{path}: holds {strangers[0]}, which is no part of an export; choose another place with --output",
+            code="output-taken",
         )
 
 

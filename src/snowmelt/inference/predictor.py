@@ -59,7 +59,7 @@ class Predictor:
         probabilities: bool = False,
     ) -> None:
         if batch_size < 1:
-            raise SnowmeltError(f"batch size {batch_size}: it must be at least 1")
+            raise SnowmeltError(f"batch size {batch_size}: it must be at least 1", code="settings-value")
         self.network = network
         self.channels = channels
         self.fit = fit
@@ -101,9 +101,14 @@ class Predictor:
         logits = self.network(images)
         expected = (len(batch), self.channels, *images.shape[2:])
         if tuple(logits.shape) != expected:
-            raise SnowmeltError(f"the network answers with the shape {tuple(logits.shape)}; expected {expected}")
+            raise SnowmeltError(
+                f"the network answers with the shape {tuple(logits.shape)}; expected {expected}", code="array-shape"
+            )
         if not bool(logits.isfinite().all()):
-            raise SnowmeltError("the network's answer is not finite; its weights are damaged or its precision too low")
+            raise SnowmeltError(
+                "the network's answer is not finite; its weights are damaged or its precision too low",
+                code="numbers-not-finite",
+            )
         for (sheet, piece), values in zip(batch, class_probabilities(logits), strict=True):
             sheet.add(piece, values)
         batch.clear()

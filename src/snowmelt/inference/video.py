@@ -33,7 +33,8 @@ def opencv() -> Any:
         import cv2
     except ImportError as error:
         raise SnowmeltError(
-            "videos are read with OpenCV, which is not installed; pip install 'snowmelt[video]'"
+            "videos are read with OpenCV, which is not installed; pip install 'snowmelt[video]'",
+            code="extra-missing",
         ) from error
     return cv2
 
@@ -52,12 +53,15 @@ class VideoFile:
         cv2 = opencv()
         self.path = path
         if not path.is_file():
-            raise SnowmeltError(f"{path}: no such file")
+            raise SnowmeltError(f"{path}: no such file", code="file-missing")
         self._cv2 = cv2
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             self._capture.release()
-            raise SnowmeltError(f"{path}: not a video that OpenCV can read; is it damaged or of another format?")
+            raise SnowmeltError(
+                f"{path}: not a video that OpenCV can read; is it damaged or of another format?",
+                code="video-unreadable",
+            )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if math.isfinite(fps) and fps > _SLOWEST else _USUAL
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -74,15 +78,19 @@ class VideoFile:
             if not there:
                 break
             if shape is not None and frame.shape != shape:
-                raise SnowmeltError(f"{self.path}: frame {count} has another size than those before it; re-encode it")
+                raise SnowmeltError(
+                    f"{self.path}: frame {count} has another size than those before it; re-encode it",
+                    code="video-unreadable",
+                )
             shape = frame.shape
             count += 1
             yield self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2RGB)
         if count == 0:
-            raise SnowmeltError(f"{self.path}: not one frame can be read; is it damaged?")
+            raise SnowmeltError(f"{self.path}: not one frame can be read; is it damaged?", code="video-unreadable")
         if count < _FEWEST * self.announced:
             raise SnowmeltError(
-                f"{self.path}: damaged or truncated, {count} of some {self.announced} frames can be read; re-encode it"
+                f"{self.path}: damaged or truncated, {count} of some {self.announced} frames can be read; re-encode it",
+                code="video-unreadable",
             )
 
     def close(self) -> None:
@@ -108,7 +116,10 @@ class VideoWriter:
             str(self._aside), cv2.VideoWriter_fourcc(*codec), fps, (shape[1], shape[0]), coloured
         )
         if not self._writer.isOpened():
-            raise SnowmeltError(f"{path}: cannot be written ({codec} by this OpenCV, {shape[1]} x {shape[0]} pixels)")
+            raise SnowmeltError(
+                f"{path}: cannot be written ({codec} by this OpenCV, {shape[1]} x {shape[0]} pixels)",
+                code="file-unwritable",
+            )
 
     def write(self, frame: np.ndarray) -> None:
         self._writer.write(self._cv2.cvtColor(frame, self._cv2.COLOR_RGB2BGR) if self._coloured else frame)
@@ -116,7 +127,7 @@ class VideoWriter:
     def finish(self) -> None:
         self._writer.release()
         if not self._aside.is_file() or self._aside.stat().st_size == 0:
-            raise SnowmeltError(f"{self.path}: nothing was written; is the disk full?")
+            raise SnowmeltError(f"{self.path}: nothing was written; is the disk full?", code="file-unwritable")
         os.replace(self._aside, self.path)
 
     def give_up(self) -> None:

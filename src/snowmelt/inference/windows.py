@@ -38,9 +38,11 @@ def cover(length: int, tile: int, overlap: float) -> list[Window]:
     Raises ``SnowmeltError`` for a tile below 1 pixel or an overlap outside 0 to 0.75.
     """
     if tile < 1:
-        raise SnowmeltError(f"tiles of {tile} pixels: give at least 1")
+        raise SnowmeltError(f"tiles of {tile} pixels: give at least 1", code="option-value")
     if not 0 <= overlap <= MOST_OVERLAP:
-        raise SnowmeltError(f"overlap {overlap}: give a share of the tile from 0 to {MOST_OVERLAP}")
+        raise SnowmeltError(
+            f"overlap {overlap}: give a share of the tile from 0 to {MOST_OVERLAP}", code="option-value"
+        )
     if length <= tile:
         return [Window(0, torch.ones(length))]
     step = max(1, round(tile * (1 - overlap)))

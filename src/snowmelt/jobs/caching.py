@@ -65,10 +65,15 @@ def cache_teacher(config: ExperimentConfig) -> FillReport:
         SnowmeltError: no teacher, a teacher that is to be asked live, or a cache that cannot be filled.
     """
     if not config.distills:
-        raise SnowmeltError(f"{config.name} has no teacher to cache; distillation.enabled or teacher.source says so")
+        raise SnowmeltError(
+            f"{config.name} has no teacher to cache; distillation.enabled or teacher.source says so",
+            code="teacher-none",
+        )
     if config.teacher.mode == "live" or config.distillation.matches_features:  # before a teacher is trained for it
         why = "features are matched" if config.distillation.matches_features else "teacher.mode says so"
-        raise SnowmeltError(f"{config.name} asks its teacher live ({why}); there is nothing to cache")
+        raise SnowmeltError(
+            f"{config.name} asks its teacher live ({why}); there is nothing to cache", code="teacher-none"
+        )
     session = open_session(config)
     found = find_teacher(session)
     assert found is not None

@@ -69,7 +69,8 @@ def open_run(source: str | Path, weights: Weights = "best") -> TrainedRun:
     if not isinstance(metadata.get("network"), dict) or not isinstance(classes, list) or not isinstance(size, int):
         raise SnowmeltError(
             f"{path}: does not say what network, classes and size it is of, so Snowmelt's training did not write it; "
-            "give a run folder or a file of its checkpoints/"
+            "give a run folder or a file of its checkpoints/",
+            code="weights-foreign",
         )
     config = None if root is None else ExperimentConfig(**RunFolder(root).read_config())
     names = tuple(str(name) for name in classes)
@@ -90,22 +91,31 @@ def _find(source: Path, weights: Weights) -> tuple[Path | None, Path]:
     """The run folder (``None`` for a lone file) and the weights file."""
     if source.is_file():
         if source.suffix.lower() != SUFFIX:
-            raise SnowmeltError(f"{source}: is no {SUFFIX} file; give a run folder or a file of its checkpoints/")
+            raise SnowmeltError(
+                f"{source}: is no {SUFFIX} file; give a run folder or a file of its checkpoints/",
+                code="weights-foreign",
+            )
         folder = source.resolve().parent
         around = source.parent.parent if source.parent.name == "checkpoints" else folder.parent
         inside = folder.name == "checkpoints" and RunFolder(around).config_file.is_file()
         return (around if inside else None), source
     root = source if source.is_dir() else EXPERIMENTS / source
     if source.suffix.lower() == SUFFIX or not root.is_dir():
-        raise SnowmeltError(f"{source}: there is no such run or weights file{names_close_to(source)}")
+        raise SnowmeltError(
+            f"{source}: there is no such run or weights file{names_close_to(source)}", code="run-missing"
+        )
     run = RunFolder(root)
     path = run.checkpoints / f"{weights}{SUFFIX}"
     if path.is_file() and run.config_file.is_file():
         return root, path
     if not run.is_run:
-        raise SnowmeltError(f"{root}: is no run folder (it has no config.yaml){names_close_to(root / 'x')}")
+        raise SnowmeltError(
+            f"{root}: is no run folder (it has no config.yaml){names_close_to(root / 'x')}", code="run-missing"
+        )
     missing = path.relative_to(root) if run.config_file.is_file() else "config.yaml"
-    raise SnowmeltError(f"{root}: has no {missing} yet; train it first, or wait until its first epoch is over")
+    raise SnowmeltError(
+        f"{root}: has no {missing} yet; train it first, or wait until its first epoch is over", code="run-unfinished"
+    )
 
 
 def names_close_to(source: Path) -> str:

@@ -26,7 +26,9 @@ def report_run(source: str | Path, output: Path | None = None, opens: bool = Fal
     folder = find_folder(Path(source))
     path = folder.report_file if output is None else output
     if path.is_dir():
-        raise SnowmeltError(f"{path}: is a folder; give --output a file, such as {path / 'report.html'}")
+        raise SnowmeltError(
+            f"{path}: is a folder; give --output a file, such as {path / 'report.html'}", code="output-taken"
+        )
     page = write_report(folder, path)
     print(f"{path} ({size_of(page.size)})", flush=True)
     if page.left_out:
@@ -47,7 +49,9 @@ def write_report(folder: RunFolder, path: Path | None = None) -> WrittenPage:
         target.parent.mkdir(parents=True, exist_ok=True)
         return write_page(folder, target, plain=plain_beside(folder), teaches=folder.root.parent.name == "teachers")
     except OSError as error:
-        raise SnowmeltError(f"{target}: cannot be written ({error}); name another file with --output") from error
+        raise SnowmeltError(
+            f"{target}: cannot be written ({error}); name another file with --output", code="file-unwritable"
+        ) from error
 
 
 def refresh_report(root: Path) -> None:
@@ -60,16 +64,19 @@ def find_folder(source: Path) -> RunFolder:
     """The run folder that is meant; raises ``SnowmeltError`` with the names that are close."""
     root = source if source.is_dir() else EXPERIMENTS / source
     if source.is_file():
-        raise SnowmeltError(f"{source}: is a file; give the run folder or its name")
+        raise SnowmeltError(f"{source}: is a file; give the run folder or its name", code="run-missing")
     if not root.is_dir():
-        raise SnowmeltError(f"{source}: there is no such run{names_close_to(source)}")
+        raise SnowmeltError(f"{source}: there is no such run{names_close_to(source)}", code="run-missing")
     if (root / "comparison.json").is_file() and not RunFolder(root).is_run:
         raise SnowmeltError(
             f"{root}: is a comparison; comparison.json and comparison.png have all of it, and "
-            f"`snowmelt report {root / 'ARM-seed0'}` makes the page of one of its runs"
+            f"`snowmelt report {root / 'ARM-seed0'}` makes the page of one of its runs",
+            code="run-missing",
         )
     if not RunFolder(root).is_run:
-        raise SnowmeltError(f"{root}: is no run folder (it has no config.yaml){names_close_to(root / 'x')}")
+        raise SnowmeltError(
+            f"{root}: is no run folder (it has no config.yaml){names_close_to(root / 'x')}", code="run-missing"
+        )
     return RunFolder(root.resolve() if root.name in ("", ".", "..") else root)
 
 

@@ -56,10 +56,13 @@ def prepare(
         values["seed"] = seed
     experiment = with_values(ConfigManager.get_config(config), merge(read_overrides(overrides), values))
     if not experiment.name or experiment.name in (".", "..") or "/" in experiment.name or "\\" in experiment.name:
-        raise SnowmeltError(f"the run's name {experiment.name!r} is no folder name; choose another with --run-name")
+        raise SnowmeltError(
+            f"the run's name {experiment.name!r} is no folder name; choose another with --run-name", code="run-name"
+        )
     if len(experiment.name.encode()) > LONGEST_NAME:
         raise SnowmeltError(
-            f"the run's name has {len(experiment.name)} characters, which no file system takes; choose a shorter one"
+            f"the run's name has {len(experiment.name)} characters, which no file system takes; choose a shorter one",
+            code="run-name",
         )
     return experiment
 

@@ -170,5 +170,6 @@ def check_same_settings(root: Path, config: ExperimentConfig, anew: str = "--ove
     if different:
         raise SnowmeltError(
             f"{root}: cannot resume with other settings: {'; '.join(different)}; "
-            f"give the same settings, or start anew with {anew}"
+            f"give the same settings, or start anew with {anew}",
+            code="run-other-settings",
         )

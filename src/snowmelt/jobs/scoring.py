@@ -31,7 +31,9 @@ def score_run(config: ExperimentConfig) -> Score:
     folder = RunFolder(config.output / config.name)
     best = folder.checkpoints / "best.safetensors"
     if not best.exists():
-        raise SnowmeltError(f"{folder.root}: has no checkpoints/best.safetensors to score; train it first")
+        raise SnowmeltError(
+            f"{folder.root}: has no checkpoints/best.safetensors to score; train it first", code="run-unfinished"
+        )
     session = open_session(settings_of_run(folder, config))
     splits = session.splits
     part, source = ("test", splits.test) if splits.test is not None else ("val", splits.val)

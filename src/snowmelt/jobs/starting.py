@@ -44,15 +44,19 @@ def init_experiment(
     layout = recognise(spec, prepare("auto", overrides=overrides), overrides)
     path = output if output is not None else Path(f"{_name_of(spec)}.yaml")
     if path.suffix.lower() not in (".yaml", ".yml"):
-        raise SnowmeltError(f"{path}: settings files end in .yaml; choose another --output")
+        raise SnowmeltError(f"{path}: settings files end in .yaml; choose another --output", code="option-value")
     if path.exists() and not force:
-        raise SnowmeltError(f"{path}: is there already; --force replaces it, --output writes another file")
+        raise SnowmeltError(
+            f"{path}: is there already; --force replaces it, --output writes another file", code="output-exists"
+        )
     values = [f"data.image_folder={layout.image_folder}", f"data.mask_folder={layout.mask_folder}"]
     config = prepare("auto", data=layout.source, val=layout.val, overrides=[*values, *overrides])
     found = survey_data(config)
     if not found.meaning.maps or not found.count("train"):
         errors = [finding_line(each.to_dict(), found.spec, 1) for each in found.findings if each.level == "error"]
-        raise SnowmeltError(f"no settings for this data: {errors[0] if errors else 'it has no images with masks'}")
+        raise SnowmeltError(
+            f"no settings for this data: {errors[0] if errors else 'it has no images with masks'}", code="data-refused"
+        )
     facts = _facts(config, layout, found, path.stem)
     _write(path, settings_text(facts))
     _tell(path, facts, found)
@@ -157,7 +161,9 @@ def _write(path: Path, text: str) -> None:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
+        raise SnowmeltError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another --output", code="file-unwritable"
+        ) from None
 
 
 def _tell(path: Path, facts: Facts, found: Survey) -> None:

@@ -53,7 +53,8 @@ def write_survey(found: Survey, content: Mapping[str, Any], folder: Path) -> lis
             (folder / "suspicious.png").unlink(missing_ok=True)  # of an earlier look
     except OSError as error:
         raise SnowmeltError(
-            f"{folder}: cannot be written to ({error.strerror or error}); choose another --output"
+            f"{folder}: cannot be written to ({error.strerror or error}); choose another --output",
+            code="file-unwritable",
         ) from None
     return [folder / name for name in files]
 

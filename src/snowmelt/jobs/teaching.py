@@ -39,10 +39,14 @@ class FoundTeacher:
 def teach_experiment(config: ExperimentConfig) -> Path:
     """Train the teacher of ``config`` where it is not there yet; the path of its weights."""
     if not config.distills:
-        raise SnowmeltError(f"{config.name} has no teacher to train; distillation.enabled or teacher.source says so")
+        raise SnowmeltError(
+            f"{config.name} has no teacher to train; distillation.enabled or teacher.source says so",
+            code="teacher-none",
+        )
     if config.teacher.source != "auto":
         raise SnowmeltError(
-            f"teacher.source is {config.teacher.source!r}, so there is nothing to train; use teacher.source=auto"
+            f"teacher.source is {config.teacher.source!r}, so there is nothing to train; use teacher.source=auto",
+            code="teacher-none",
         )
     return train_teacher(open_session(config))
 

@@ -56,7 +56,8 @@ def feature_matching(student: Tensor, teacher: Tensor, valid: Tensor | None = No
     if student.ndim != 4 or teacher.ndim != 4 or student.shape[:2] != teacher.shape[:2]:
         raise SnowmeltError(
             "student and teacher features must be (B, C, h, w) with one B and C (project the student's first), "
-            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}"
+            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}",
+            code="array-shape",
         )
     with without_autocast(student.device):
         dtype = loss_dtype(student, teacher)
@@ -95,5 +96,6 @@ def _check_mask(valid: Tensor, features: Tensor) -> None:
     if valid.dtype != torch.bool or valid.ndim != 3 or valid.shape[0] != features.shape[0]:
         raise SnowmeltError(
             f"valid must be a bool mask (B, H, W) of the picture for features of shape {tuple(features.shape)}, "
-            f"but is {valid.dtype} of shape {tuple(valid.shape)}"
+            f"but is {valid.dtype} of shape {tuple(valid.shape)}",
+            code="array-shape",
         )

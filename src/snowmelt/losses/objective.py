@@ -63,7 +63,9 @@ class Objective:
         for name in weights:
             find_term(name)
         if unlabelled_index == ignore_index:
-            raise SnowmeltError(f"unlabelled_index and ignore_index must differ, but both are {ignore_index}")
+            raise SnowmeltError(
+                f"unlabelled_index and ignore_index must differ, but both are {ignore_index}", code="argument-value"
+            )
         _check_weights({"alpha": alpha, "ce_weight": ce_weight, "dice_weight": dice_weight, **weights})
         for name in scheduled:
             if name != "alpha" and name not in TASK_WEIGHTS:
@@ -186,12 +188,14 @@ class Objective:
             if channels < term.least_channels:
                 raise SnowmeltError(
                     f"the distillation term {name} needs at least {term.least_channels} logit channels, but there "
-                    f"{'is' if channels == 1 else 'are'} {channels}: {term.instead or 'give it no weight'}"
+                    f"{'is' if channels == 1 else 'are'} {channels}: {term.instead or 'give it no weight'}",
+                    code="loss-channels",
                 )
         if self.standardise and channels < 3:
             raise SnowmeltError(
                 f"standardising logits needs at least 3 channels, but there {'is' if channels == 1 else 'are'} "
-                f"{channels}: of two classes only the sign of the logit would be left; use the kl as it is"
+                f"{channels}: of two classes only the sign of the logit would be left; use the kl as it is",
+                code="loss-channels",
             )
 
     def _task_names(self) -> list[str]:
@@ -213,7 +217,9 @@ class Objective:
             if name not in own:
                 find_term(name)
             if weight and name not in computed:
-                raise SnowmeltError(f"the term {name} is not computed, as its weight is 0; name it in scheduled")
+                raise SnowmeltError(
+                    f"the term {name} is not computed, as its weight is 0; name it in scheduled", code="call-incomplete"
+                )
         return {**own, **overrides}
 
     def _task_terms(self, logits: Tensor, target: Tensor, pixels: Divisor, images: Divisor) -> dict[str, Tensor]:
@@ -234,7 +240,9 @@ class Objective:
     ) -> Tensor:
         term = find_term(name)
         if not pairs:
-            raise SnowmeltError(f"the distillation term {name} has a weight, but the call was given no features")
+            raise SnowmeltError(
+                f"the distillation term {name} has a weight, but the call was given no features", code="call-incomplete"
+            )
         loss = standardised_kl if self.standardise and name == "kl" else term.loss
         divisor = counts.pixels if term.unit == "pixels" else counts.images
         values = [loss(ours, theirs, temperature=temperature, valid=valid, divisor=divisor) for ours, theirs in pairs]
@@ -252,6 +260,8 @@ def _check_weights(weights: Mapping[str, float]) -> None:
     for name, weight in weights.items():
         if name == "alpha":
             if not 0 <= weight <= 1:
-                raise SnowmeltError(f"alpha must lie in [0, 1], but is {weight}")
+                raise SnowmeltError(f"alpha must lie in [0, 1], but is {weight}", code="settings-value")
         elif not (math.isfinite(weight) and weight >= 0):
-            raise SnowmeltError(f"the weight {name} must be finite and not negative, but is {weight}")
+            raise SnowmeltError(
+                f"the weight {name} must be finite and not negative, but is {weight}", code="settings-value"
+            )

@@ -20,7 +20,8 @@ def ready_pair(student: Tensor, teacher: Tensor, valid: Tensor | None) -> tuple[
     if student.ndim != 4 or student.shape[1] < 1 or student.shape != teacher.shape:
         raise SnowmeltError(
             "student and teacher logits must both be (B, C, H, W) of one shape, "
-            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}"
+            f"but are {tuple(student.shape)} and {tuple(teacher.shape)}",
+            code="array-shape",
         )
     check_valid(valid, student)
     dtype = loss_dtype(student, teacher)
@@ -30,7 +31,7 @@ def ready_pair(student: Tensor, teacher: Tensor, valid: Tensor | None) -> tuple[
 def check_temperature(temperature: float) -> None:
     """Raises SnowmeltError unless ``temperature`` is positive and finite."""
     if not (math.isfinite(temperature) and temperature > 0):
-        raise SnowmeltError(f"temperature must be positive and finite, but is {temperature}")
+        raise SnowmeltError(f"temperature must be positive and finite, but is {temperature}", code="settings-value")
 
 
 def inverse_root(square: Tensor, least: float) -> Tensor:

@@ -77,5 +77,6 @@ def check_valid(valid: Tensor | None, logits: Tensor) -> None:
     if valid.dtype != torch.bool or tuple(valid.shape) != expected:
         raise SnowmeltError(
             f"valid must be a bool mask of shape {expected} for logits of shape {tuple(logits.shape)}, "
-            f"but is {valid.dtype} of shape {tuple(valid.shape)}"
+            f"but is {valid.dtype} of shape {tuple(valid.shape)}",
+            code="array-shape",
         )

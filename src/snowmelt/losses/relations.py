@@ -39,7 +39,8 @@ def dist_inter(
     if student_logits.ndim == 4 and student_logits.shape[1] < 3:
         raise SnowmeltError(
             f"dist_inter needs at least 3 channels, but the logits have {student_logits.shape[1]}: "
-            "over fewer classes every correlation is +1 or -1; use dist_intra or kl"
+            "over fewer classes every correlation is +1 or -1; use dist_intra or kl",
+            code="loss-channels",
         )
     with without_autocast(student_logits.device):
         student, teacher = ready_pair(student_logits, teacher_logits, valid)

@@ -72,7 +72,9 @@ def dice(
     """
     _check_target(logits, target)
     if not smooth > 0:
-        raise SnowmeltError(f"smooth must be positive (it decides the Dice of an empty image), but is {smooth}")
+        raise SnowmeltError(
+            f"smooth must be positive (it decides the Dice of an empty image), but is {smooth}", code="argument-value"
+        )
     with without_autocast(logits.device):
         valid, labels, logits = _select(logits, target, ignore_index)
         binary = logits.shape[1] == 1
@@ -111,15 +113,19 @@ def _check_target(logits: Tensor, target: Tensor) -> None:
     if not fits:
         raise SnowmeltError(
             "logits must be (B, C, H, W) and the target (B, H, W), "
-            f"but they are {tuple(logits.shape)} and {tuple(target.shape)}"
+            f"but they are {tuple(logits.shape)} and {tuple(target.shape)}",
+            code="array-shape",
         )
     if target.is_floating_point() or target.dtype == torch.bool:
-        raise SnowmeltError(f"the target must hold class indices of an integer type, but is {target.dtype}")
+        raise SnowmeltError(
+            f"the target must hold class indices of an integer type, but is {target.dtype}", code="array-shape"
+        )
 
 
 def _check_weights(logits: Tensor, class_weights: Sequence[float] | Tensor | None) -> None:
     classes = max(2, logits.shape[1])
     if class_weights is not None and len(class_weights) != classes:
         raise SnowmeltError(
-            f"class_weights needs one factor for each of the {classes} classes, but has {len(class_weights)}"
+            f"class_weights needs one factor for each of the {classes} classes, but has {len(class_weights)}",
+            code="class-weights",
         )

@@ -29,7 +29,8 @@ def standardise_logits(logits: Tensor) -> Tensor:
     if logits.ndim != 4 or logits.shape[1] < 3:
         raise SnowmeltError(
             f"standardised logits need at least 3 channels in (B, C, H, W), but the shape is {tuple(logits.shape)}: "
-            "of two classes only the sign would be left; use the kl as it is"
+            "of two classes only the sign would be left; use the kl as it is",
+            code="loss-channels",
         )
     with without_autocast(logits.device):
         centred = logits.to(loss_dtype(logits))

@@ -65,4 +65,4 @@ def find_term(name: str) -> Term:
         return DISTILLATION_TERMS[name]
     close = difflib.get_close_matches(name, DISTILLATION_TERMS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known terms: {', '.join(DISTILLATION_TERMS)}"
-    raise SnowmeltError(f"unknown distillation term {name!r}; {hint}")
+    raise SnowmeltError(f"unknown distillation term {name!r}; {hint}", code="loss-unknown")

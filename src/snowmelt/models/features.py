@@ -70,7 +70,9 @@ def feature_channels(network: nn.Module, layers: Sequence[str], size: int | None
     for layer in layers:
         if layer not in known:
             listed = ", ".join(f"{name} ({f.channels} channels, stride {f.stride})" for name, f in known.items())
-            raise SnowmeltError(f"the network has no feature layer {layer!r}; choose from {listed}")
+            raise SnowmeltError(
+                f"the network has no feature layer {layer!r}; choose from {listed}", code="feature-layer"
+            )
     return {layer: known[layer].channels for layer in layers}
 
 
@@ -108,7 +110,10 @@ class FeatureTap:
         Errors: SnowmeltError when there was no forward pass since they were last read.
         """
         if not self._latest:
-            raise SnowmeltError("there are no features to read: the network has not run since they were last read")
+            raise SnowmeltError(
+                "there are no features to read: the network has not run since they were last read",
+                code="call-incomplete",
+            )
         maps = tuple(self._latest[layer] for layer in self.layers)
         self._latest.clear()
         return maps

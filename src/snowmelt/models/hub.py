@@ -38,7 +38,9 @@ def hub_state(encoder_name: str, depth: int) -> dict[str, Tensor]:
             encoder = smp.encoders.get_encoder(encoder_name, depth=depth, weights=source)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SnowmeltError(f"loading ImageNet weights of {encoder_name!r} failed: {reason}") from error
+        raise SnowmeltError(
+            f"loading ImageNet weights of {encoder_name!r} failed: {reason}", code="hub-unreachable"
+        ) from error
     return encoder.state_dict()
 
 
@@ -51,7 +53,8 @@ def require_hub(encoder_name: str) -> None:
     if not _is_cached(*repository) and not hub_is_reachable():
         raise SnowmeltError(
             f"ImageNet weights of {encoder_name!r} are not in the local cache and the hub cannot be reached; "
-            "go online, give the path of a weight file, or use 'none'"
+            "go online, give the path of a weight file, or use 'none'",
+            code="hub-unreachable",
         )
 
 
@@ -95,7 +98,10 @@ def _repository(encoder_name: str) -> tuple[str, str | None]:
         if config is not None and config.has_weights:
             return config.hf_hub_id or "", None
     known = f" (there are: {', '.join(settings)})" if settings else ""
-    raise SnowmeltError(f"there are no ImageNet weights of {encoder_name!r}{known}; give a file or use 'none'")
+    raise SnowmeltError(
+        f"there are no ImageNet weights of {encoder_name!r}{known}; give a file or use 'none'",
+        code="pretrained-unknown",
+    )
 
 
 def _is_cached(repository: str, revision: str | None) -> bool:

@@ -137,7 +137,9 @@ def _search(make: Callable[..., IdentifiedNetwork], depths: tuple[int, ...], sha
     if half is not None:  # the encoder is certain; whoever loads the tensors will name what is wrong in the decoder
         return half
     closest = f"; closest: {', '.join(seen.closest)}" if seen and seen.closest else ""
-    raise SnowmeltError(f"no known encoder has these tensors: {_sight(inside)}{closest}; {_HOW}")
+    raise SnowmeltError(
+        f"no known encoder has these tensors: {_sight(inside)}{closest}; {_HOW}", code="weights-unidentified"
+    )
 
 
 def _architecture_of(shapes: Shapes) -> str:
@@ -145,7 +147,10 @@ def _architecture_of(shapes: Shapes) -> str:
         if any(key.startswith(decoder.mark) for key in shapes):
             return name
     found = [key for key in shapes if key.startswith("decoder.")][:3]
-    raise SnowmeltError(f"the decoder is of no known architecture (keys such as {', '.join(found) or 'none'}); {_HOW}")
+    raise SnowmeltError(
+        f"the decoder is of no known architecture (keys such as {', '.join(found) or 'none'}); {_HOW}",
+        code="weights-unidentified",
+    )
 
 
 def _plain(architecture: str) -> str:
@@ -170,7 +175,10 @@ def _out_channels(shapes: Shapes) -> int:
     for key in _HEADS:
         if key in shapes:
             return shapes[key][0]
-    raise SnowmeltError(f"there is no {_HEADS[0]}, so the number of classes is unknown; the whole network is needed")
+    raise SnowmeltError(
+        f"there is no {_HEADS[0]}, so the number of classes is unknown; the whole network is needed",
+        code="weights-unidentified",
+    )
 
 
 def _fits(network: IdentifiedNetwork, shapes: Shapes) -> bool:

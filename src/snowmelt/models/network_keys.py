@@ -46,11 +46,13 @@ def _prefix_of(keys: list[str]) -> str:
     if not prefixes:
         raise SnowmeltError(
             "no network of segmentation-models-pytorch (encoder, decoder, segmentation_head) is among its "
-            f"{len(keys)} tensors, such as {', '.join(keys[:3])}"
+            f"{len(keys)} tensors, such as {', '.join(keys[:3])}",
+            code="weights-unidentified",
         )
     if len(prefixes) > 1:
         raise SnowmeltError(
             f"it holds several networks (under {', '.join(prefix or 'no prefix' for prefix in prefixes)}); "
-            "save the state dict of the one that is meant in a file of its own"
+            "save the state dict of the one that is meant in a file of its own",
+            code="weights-ambiguous",
         )
     return prefixes[0]

@@ -44,10 +44,12 @@ def build_network(
     """
     key = architecture.lower().replace("-", "").replace("_", "")
     if key not in _ARCHITECTURES:
-        raise SnowmeltError(f"unknown architecture {architecture!r}{closest(key, _ARCHITECTURES)}")
+        raise SnowmeltError(
+            f"unknown architecture {architecture!r}{closest(key, _ARCHITECTURES)}", code="architecture-unknown"
+        )
     check_encoder(encoder)
     if out_channels < 1:
-        raise SnowmeltError(f"a network needs at least one output channel, not {out_channels}")
+        raise SnowmeltError(f"a network needs at least one output channel, not {out_channels}", code="argument-value")
     options = _decoder_options(key, encoder_depth, decoder_channels)
     try:
         with accept_timm_prefix():
@@ -62,7 +64,8 @@ def build_network(
     except (ValueError, TypeError, KeyError, IndexError, AssertionError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise SnowmeltError(
-            f"{architecture} with encoder {encoder!r} of depth {encoder_depth} cannot be built: {reason}"
+            f"{architecture} with encoder {encoder!r} of depth {encoder_depth} cannot be built: {reason}",
+            code="network-impossible",
         ) from error
 
 
@@ -74,7 +77,7 @@ def check_encoder(name: str) -> None:
     if timm_name is not None and timm.is_model(timm_name.split(".")[0]):
         return
     known = [*smp.encoders.encoders, *(f"tu-{model}" for model in timm.list_models())]
-    raise SnowmeltError(f"unknown encoder {name!r}{closest(name, known)}")
+    raise SnowmeltError(f"unknown encoder {name!r}{closest(name, known)}", code="encoder-unknown")
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -107,10 +110,14 @@ def _decoder_options(
     options: dict[str, int | tuple[int, ...]] = {}
     if channels is not None:
         if "decoder_channels" not in inspect.signature(_ARCHITECTURES[architecture].__init__).parameters:
-            raise SnowmeltError(f"the decoder of {architecture} has no decoder_channels to set")
+            raise SnowmeltError(
+                f"the decoder of {architecture} has no decoder_channels to set", code="network-impossible"
+            )
         if (architecture in _PER_LEVEL) != (not isinstance(channels, int)):
             wanted = f"{depth} widths, deepest first" if architecture in _PER_LEVEL else "one width"
-            raise SnowmeltError(f"decoder_channels of {architecture} takes {wanted}, not {channels!r}")
+            raise SnowmeltError(
+                f"decoder_channels of {architecture} takes {wanted}, not {channels!r}", code="network-impossible"
+            )
         options["decoder_channels"] = channels if isinstance(channels, int) else tuple(channels)
     elif architecture in _PER_LEVEL and 0 < depth < len(_UNET_CHANNELS):
         options["decoder_channels"] = _UNET_CHANNELS[-depth:]

@@ -62,7 +62,9 @@ def normalise(images: Tensor, normalisation: Normalisation, dtype: torch.dtype =
     Errors: SnowmeltError unless the images are uint8 with three channels.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise SnowmeltError(f"images must be uint8 (B, 3, H, W), but are {images.dtype} {tuple(images.shape)}")
+        raise SnowmeltError(
+            f"images must be uint8 (B, 3, H, W), but are {images.dtype} {tuple(images.shape)}", code="array-shape"
+        )
     scale, shift = _scale_and_shift(normalisation, images.device)
     return (images.to(torch.float32) * scale + shift).to(dtype)
 

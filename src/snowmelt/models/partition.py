@@ -93,7 +93,8 @@ def _check_cover(cut: Mapping[str, list[str]], expected: list[str]) -> None:
         raise SnowmeltError(
             "the encoder cannot be cut into blocks: "
             f"in no block {left_over or 'none'}, in two {twice or 'none'}, "
-            f"not of the encoder {sorted(set(found) - set(expected)) or 'none'}"
+            f"not of the encoder {sorted(set(found) - set(expected)) or 'none'}",
+            code="encoder-blocks",
         )
 
 

@@ -40,7 +40,10 @@ def encoder_of(model: nn.Module) -> nn.Module:
     """``model.encoder``, or a SnowmeltError."""
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, nn.Module):
-        raise SnowmeltError(f"{type(model).__name__} has no encoder; a segmentation-models-pytorch model is needed")
+        raise SnowmeltError(
+            f"{type(model).__name__} has no encoder; a segmentation-models-pytorch model is needed",
+            code="network-foreign",
+        )
     return encoder
 
 

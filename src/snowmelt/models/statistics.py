@@ -28,7 +28,9 @@ def calibrate_norms(model_or_encoder: nn.Module, batches: Iterable[Tensor]) -> i
     remaining = iter(batches)
     first = next(remaining, None)
     if first is None:
-        raise SnowmeltError("norm statistics need at least one batch of images, but none was given")
+        raise SnowmeltError(
+            "norm statistics need at least one batch of images, but none was given", code="call-incomplete"
+        )
     norms = [
         module
         for module in model_or_encoder.modules()

@@ -43,7 +43,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     }
     found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
     if found:
-        raise SnowmeltError("; ".join(found))
+        raise SnowmeltError("; ".join(found), code="weights-keys")
     nn.Module.load_state_dict(network, usable, strict=False)
     return [key for key in state if key not in usable]
 

@@ -29,7 +29,7 @@ class Thaw:
 
     def __init__(self, model: nn.Module, lr_scale: float = 0.1) -> None:
         if not (math.isfinite(lr_scale) and lr_scale > 0):
-            raise SnowmeltError(f"lr_scale must be positive and finite, but is {lr_scale}")
+            raise SnowmeltError(f"lr_scale must be positive and finite, but is {lr_scale}", code="settings-value")
         parts = partition(model)
         self._model = model
         self._lr_scale = lr_scale
@@ -114,7 +114,9 @@ class Thaw:
 
     def _check(self, n: int) -> None:
         if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= len(self._blocks):
-            raise SnowmeltError(f"the number of thawed blocks must be 0 to {len(self._blocks)}, but is {n!r}")
+            raise SnowmeltError(
+                f"the number of thawed blocks must be 0 to {len(self._blocks)}, but is {n!r}", code="argument-value"
+            )
 
 
 def _stop(parameter: nn.Parameter) -> None:

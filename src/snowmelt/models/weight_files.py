@@ -39,7 +39,9 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
     try:
         header = {_METADATA_KEY: json.dumps(metadata, sort_keys=True, allow_nan=False)}
     except (TypeError, ValueError) as error:
-        raise SnowmeltError(f"the metadata of {path} cannot be written as JSON: {error}") from error
+        raise SnowmeltError(
+            f"the metadata of {path} cannot be written as JSON: {error}", code="argument-value"
+        ) from error
     state = {_unwrapped(key): tensor for key, tensor in model.state_dict().items()}
     # Copies, because safetensors refuses tensors that share memory.
     tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in state.items()}
@@ -50,7 +52,7 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
         os.replace(aside, path)
         _flush_to_disk(path.parent)
     except (OSError, safetensors.SafetensorError) as error:
-        raise SnowmeltError(f"{path} cannot be written: {error}") from error
+        raise SnowmeltError(f"{path} cannot be written: {error}", code="file-unwritable") from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -69,9 +71,11 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
             header = (file.metadata() or {}).get(_METADATA_KEY)
         metadata = json.loads(header) if header is not None else {}
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
-        raise SnowmeltError(f"{path} cannot be read as Snowmelt weights: {error}") from error
+        raise SnowmeltError(f"{path} cannot be read as Snowmelt weights: {error}", code="weights-unreadable") from error
     if not isinstance(metadata, dict):
-        raise SnowmeltError(f"{path}: its Snowmelt metadata is no mapping; the file is damaged")
+        raise SnowmeltError(
+            f"{path}: its Snowmelt metadata is no mapping; the file is damaged", code="weights-unreadable"
+        )
     return state, metadata
 
 
@@ -83,7 +87,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Errors: SnowmeltError for a file that is missing, cut short, of another kind, or that wants to run code.
     """
     if not path.is_file():
-        raise SnowmeltError(f"there is no weight file {path}")
+        raise SnowmeltError(f"there is no weight file {path}", code="file-missing")
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path, device="cpu")
@@ -96,7 +100,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
     tensors = _tensors_in(content, path)
     if not tensors:
-        raise SnowmeltError(f"{path} holds no tensors by name; a state dict is needed")
+        raise SnowmeltError(f"{path} holds no tensors by name; a state dict is needed", code="weights-unreadable")
     return tensors
 
 
@@ -112,7 +116,8 @@ def _tensors_in(content: object, path: Path, depth: int = 0) -> dict[str, Tensor
                 return nests[key]
         if len(nests) > 1:
             raise SnowmeltError(
-                f"{path} holds several sets of tensors ({', '.join(nests)}); save the one that is meant"
+                f"{path} holds several sets of tensors ({', '.join(nests)}); save the one that is meant",
+                code="weights-ambiguous",
             )
         if nests:
             return next(iter(nests.values()))
@@ -127,10 +132,13 @@ def _unreadable(path: Path, error: Exception) -> SnowmeltError:
         what = f" ({found[1]})" if found else ""
         return SnowmeltError(
             f"{path} cannot be read as weights: it holds more than plain tensors{what}, and reading that could run "
-            "code; where you trust the file, re-save the state dict alone: torch.save(model.state_dict(), FILE)"
+            "code; where you trust the file, re-save the state dict alone: torch.save(model.state_dict(), FILE)",
+            code="weights-unsafe",
         )
     reason = (text.split("\n")[0] or type(error).__name__)[:200]
-    return SnowmeltError(f"{path} cannot be read as weights; it may be cut short or of another kind: {reason}")
+    return SnowmeltError(
+        f"{path} cannot be read as weights; it may be cut short or of another kind: {reason}", code="weights-unreadable"
+    )
 
 
 def _unwrapped(key: str) -> str:

@@ -63,7 +63,7 @@ def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "aut
     path = Path(source)
     if path.suffix.lower() not in _SUFFIXES:
         hint = closest(source, SOURCES) or f"; use {', '.join(SOURCES)} or a file ending in {', '.join(_SUFFIXES)}"
-        raise SnowmeltError(f"unknown source of encoder weights {source!r}{hint}")
+        raise SnowmeltError(f"unknown source of encoder weights {source!r}{hint}", code="pretrained-unknown")
     unexpected = _load_file(model, path)
     warning = f"{path} holds keys that {encoder_name!r} has no use for: {_listed(unexpected)}." if unexpected else None
     return WeightsReport(str(path), True, warning)
@@ -106,7 +106,7 @@ def _load_file(model: nn.Module, path: Path) -> list[str]:
     if misshapen or missing:
         parts = {"missing": missing, "of another shape": list(misshapen.values()), "unexpected": unexpected}
         found = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in parts.items() if keys)
-        raise SnowmeltError(f"{path} does not fit the encoder ({type(encoder).__name__}): {found}")
+        raise SnowmeltError(f"{path} does not fit the encoder ({type(encoder).__name__}): {found}", code="weights-keys")
     nn.Module.load_state_dict(encoder, state, strict=False)
     return unexpected
 

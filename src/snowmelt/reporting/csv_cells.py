@@ -62,7 +62,9 @@ def read_csv(path: Path) -> tuple[list[str], list[Row]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SnowmeltError(f"{path}: cannot be read ({error}); it is written by a training run") from error
+        raise SnowmeltError(
+            f"{path}: cannot be read ({error}); it is written by a training run", code="file-unreadable"
+        ) from error
     whole = text[: text.rfind("\n") + 1]
     lines = list(csv.reader(io.StringIO(whole)))
     if not lines:

@@ -34,7 +34,9 @@ def draw_plots(folder: RunFolder) -> list[Path]:
     """
     rows = read_metrics(folder.metrics_file)
     if not rows:
-        raise SnowmeltError(f"{folder.metrics_file}: has no epoch yet; train for one epoch before drawing")
+        raise SnowmeltError(
+            f"{folder.metrics_file}: has no epoch yet; train for one epoch before drawing", code="run-unfinished"
+        )
     planned = read_metrics(folder.plan_file) if folder.plan_file.exists() else rows
     folder.plots.mkdir(parents=True, exist_ok=True)
     figures = {

@@ -93,21 +93,26 @@ class RunFolder:
         """
         folder = cls(Path(path))
         if resume and overwrite:
-            raise SnowmeltError("--resume and --overwrite exclude each other; give one of them")
+            raise SnowmeltError("--resume and --overwrite exclude each other; give one of them", code="option-conflict")
         if folder.root.exists() and not folder.root.is_dir():
-            raise SnowmeltError(f"{folder.root}: is a file, a run needs a folder; choose another name with --run-name")
+            raise SnowmeltError(
+                f"{folder.root}: is a file, a run needs a folder; choose another name with --run-name", code="run-name"
+            )
         if folder.is_run and overwrite:
             folder._move_aside()
         elif folder.is_run and not resume:
             raise SnowmeltError(
                 f"{folder.root}: a run is there already; go on with --resume, move it aside with --overwrite, "
-                "or choose another name with --run-name"
+                "or choose another name with --run-name",
+                code="run-exists",
             )
         try:
             for each in (folder.logs, folder.checkpoints, folder.plots, folder.predictions):
                 each.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SnowmeltError(f"{folder.root}: cannot be made ({error}); choose a place you may write") from error
+            raise SnowmeltError(
+                f"{folder.root}: cannot be made ({error}); choose a place you may write", code="file-unwritable"
+            ) from error
         return folder
 
     def write_config(self, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None) -> None:
@@ -117,7 +122,10 @@ class RunFolder:
             versions: package -> version; the installed ones that shape a run by default.
         """
         if PROVENANCE in settings:
-            raise SnowmeltError(f"settings have a key {PROVENANCE!r}, which config.yaml keeps for itself; rename it")
+            raise SnowmeltError(
+                f"settings have a key {PROVENANCE!r}, which config.yaml keeps for itself; rename it",
+                code="argument-value",
+            )
         provenance = {
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "git_commit": git_commit(Path.cwd()),
@@ -143,12 +151,18 @@ class RunFolder:
         try:
             content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise SnowmeltError(f"{self.config_file}: cannot be read ({error}); is this a run folder?") from error
+            raise SnowmeltError(
+                f"{self.config_file}: cannot be read ({error}); is this a run folder?", code="run-damaged"
+            ) from error
         except yaml.YAMLError as error:
             where = " ".join(str(error).split())
-            raise SnowmeltError(f"{self.config_file}: is not valid YAML ({where}); mend or remove it") from error
+            raise SnowmeltError(
+                f"{self.config_file}: is not valid YAML ({where}); mend or remove it", code="run-damaged"
+            ) from error
         if not isinstance(content, dict):
-            raise SnowmeltError(f"{self.config_file}: holds no settings; expected `key: value` lines")
+            raise SnowmeltError(
+                f"{self.config_file}: holds no settings; expected `key: value` lines", code="run-damaged"
+            )
         return content
 
     def _move_aside(self) -> None:
@@ -161,7 +175,8 @@ class RunFolder:
             self.root.rename(target)
         except OSError as error:
             raise SnowmeltError(
-                f"{self.root}: cannot be moved aside ({error}); close what uses it, or choose another --run-name"
+                f"{self.root}: cannot be moved aside ({error}); close what uses it, or choose another --run-name",
+                code="file-unwritable",
             ) from error
 
 

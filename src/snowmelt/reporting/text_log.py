@@ -107,7 +107,9 @@ def read_text_log(path: Path) -> list[Row]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SnowmeltError(f"{path}: cannot be read ({error}); expected a text log of a run") from error
+        raise SnowmeltError(
+            f"{path}: cannot be read ({error}); expected a text log of a run", code="file-unreadable"
+        ) from error
     epochs: dict[str, Row] = {}
     for line in lines:
         found = re.match(r"\S+ \S+ (epoch=(\d+) .*)", line)

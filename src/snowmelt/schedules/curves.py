@@ -47,23 +47,31 @@ class Curve:
     def __post_init__(self) -> None:
         if self.kind not in CURVE_KINDS:
             raise SnowmeltError(
-                f"{self.quantity} kind {self.kind!r} does not exist; choose one of {', '.join(CURVE_KINDS)}"
+                f"{self.quantity} kind {self.kind!r} does not exist; choose one of {', '.join(CURVE_KINDS)}",
+                code="settings-value",
             )
         self.check(f"initial {self.quantity}", self.initial)
         self.check(f"final {self.quantity}", self.final)
         if self.kind == "piecewise" and not self.milestones:
-            raise SnowmeltError(f"a piecewise {self.quantity} needs milestones, for example {self.example}")
+            raise SnowmeltError(
+                f"a piecewise {self.quantity} needs milestones, for example {self.example}", code="schedule-milestones"
+            )
         if self.kind != "piecewise" and self.milestones:
-            raise SnowmeltError(f"milestones belong to kind 'piecewise', not to {self.kind!r}; remove one of them")
+            raise SnowmeltError(
+                f"milestones belong to kind 'piecewise', not to {self.kind!r}; remove one of them",
+                code="schedule-milestones",
+            )
         for epoch, value in self.milestones.items():
             if epoch < 0:
-                raise SnowmeltError(f"milestone epoch {epoch} is negative; epochs count from 0")
+                raise SnowmeltError(
+                    f"milestone epoch {epoch} is negative; epochs count from 0", code="schedule-milestones"
+                )
             self.check(f"{self.quantity} of milestone {epoch}", value)
 
     def check(self, what: str, value: float) -> None:
         """Raise ``SnowmeltError`` for a value that makes no sense."""
         if not math.isfinite(value):
-            raise SnowmeltError(f"{what} is {value}; it must be finite")
+            raise SnowmeltError(f"{what} is {value}; it must be finite", code="settings-value")
 
     @property
     def highest(self) -> float:
@@ -79,7 +87,7 @@ class Curve:
             SnowmeltError: the epoch is outside 0 .. epochs - 1.
         """
         if not 0 <= epoch < epochs:
-            raise SnowmeltError(f"epoch {epoch} is outside the run's 0..{epochs - 1}")
+            raise SnowmeltError(f"epoch {epoch} is outside the run's 0..{epochs - 1}", code="argument-value")
         if self.kind == "constant":
             return self.initial
         if self.kind == "piecewise":

@@ -43,14 +43,19 @@ class LearningRateSchedule:
     def __post_init__(self) -> None:
         if self.kind not in LEARNING_RATE_KINDS:
             raise SnowmeltError(
-                f"learning-rate schedule {self.kind!r} does not exist; choose one of {', '.join(LEARNING_RATE_KINDS)}"
+                f"learning-rate schedule {self.kind!r} does not exist; choose one of {', '.join(LEARNING_RATE_KINDS)}",
+                code="settings-value",
             )
         if not (math.isfinite(self.warmup) and self.warmup >= 0):
-            raise SnowmeltError(f"warm-up is {self.warmup} epochs; it must be 0 or more")
+            raise SnowmeltError(f"warm-up is {self.warmup} epochs; it must be 0 or more", code="settings-value")
         if not 0 < self.cooldown <= 1:
-            raise SnowmeltError(f"cool-down share is {self.cooldown}; it must be above 0 and at most 1")
+            raise SnowmeltError(
+                f"cool-down share is {self.cooldown}; it must be above 0 and at most 1", code="settings-value"
+            )
         if not 0 <= self.floor <= 1:
-            raise SnowmeltError(f"learning-rate floor is {self.floor}; it must be between 0 and 1")
+            raise SnowmeltError(
+                f"learning-rate floor is {self.floor}; it must be between 0 and 1", code="settings-value"
+            )
 
     def factor(self, position: float, epochs: int) -> float:
         """Factor at ``position`` epochs into a run of ``epochs``.
@@ -59,7 +64,7 @@ class LearningRateSchedule:
         rises from a twentieth.
         """
         if epochs < 1 or not 0 <= position <= epochs:
-            raise SnowmeltError(f"position {position} is outside the run's 0..{epochs} epochs")
+            raise SnowmeltError(f"position {position} is outside the run's 0..{epochs} epochs", code="argument-value")
         return self._warm(position, epochs) * self._curve(position / epochs)
 
     def _warm(self, position: float, epochs: int) -> float:

@@ -39,12 +39,16 @@ class Schedules:
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise SnowmeltError(f"epochs is {self.epochs}; a run has at least 1")
+            raise SnowmeltError(f"epochs is {self.epochs}; a run has at least 1", code="settings-value")
         if not (math.isfinite(self.base_lr) and self.base_lr > 0):
-            raise SnowmeltError(f"the base learning rate is {self.base_lr}; it must be positive and finite")
+            raise SnowmeltError(
+                f"the base learning rate is {self.base_lr}; it must be positive and finite", code="settings-value"
+            )
         alpha = self.weights.get(ALPHA)
         if alpha is not None and alpha.highest > 1:
-            raise SnowmeltError(f"the schedule of alpha rises to {alpha.highest}; a share is at most 1")
+            raise SnowmeltError(
+                f"the schedule of alpha rises to {alpha.highest}; a share is at most 1", code="settings-value"
+            )
 
     def temperature_at(self, epoch: int) -> float | None:
         """Temperature of ``epoch``, or ``None`` without a teacher."""
@@ -142,7 +146,7 @@ def make_plan(
     """
     missing = [] if parameter_counts is None else [n for n in (DECODER, *schedules.blocks) if n not in parameter_counts]
     if missing:
-        raise SnowmeltError(f"parameter counts of {', '.join(missing)} are missing")
+        raise SnowmeltError(f"parameter counts of {', '.join(missing)} are missing", code="argument-value")
     epochs = tuple(
         PlanEpoch(
             epoch=epoch,

@@ -31,4 +31,4 @@ class TemperatureSchedule(Curve):
     def check(self, what: str, value: float) -> None:
         """Refuse what is not a positive, finite number: softened logits would be infinite or turned around."""
         if not (math.isfinite(value) and value > 0):
-            raise SnowmeltError(f"{what} is {value}; a temperature must be positive and finite")
+            raise SnowmeltError(f"{what} is {value}; a temperature must be positive and finite", code="settings-value")

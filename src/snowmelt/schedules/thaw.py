@@ -33,18 +33,20 @@ class ThawSchedule:
 
     def __post_init__(self) -> None:
         if self.start < 0:
-            raise SnowmeltError(f"first thaw epoch is {self.start}; epochs count from 0")
+            raise SnowmeltError(f"first thaw epoch is {self.start}; epochs count from 0", code="settings-value")
         if self.every < 1:
-            raise SnowmeltError(f"epochs per block is {self.every}; it must be at least 1")
+            raise SnowmeltError(f"epochs per block is {self.every}; it must be at least 1", code="settings-value")
         if not (math.isfinite(self.lr_scale) and self.lr_scale > 0):
-            raise SnowmeltError(f"encoder learning-rate scale is {self.lr_scale}; it must be positive and finite")
+            raise SnowmeltError(
+                f"encoder learning-rate scale is {self.lr_scale}; it must be positive and finite", code="settings-value"
+            )
         if self.most is not None and self.most < 0:
-            raise SnowmeltError(f"the most blocks to thaw is {self.most}; it must be 0 or more")
+            raise SnowmeltError(f"the most blocks to thaw is {self.most}; it must be 0 or more", code="settings-value")
 
     def blocks_at(self, epoch: int, blocks: int) -> int:
         """Thawed blocks in ``epoch`` (from 0), of an encoder with ``blocks`` of them."""
         if epoch < 0 or blocks < 0:
-            raise SnowmeltError(f"epoch {epoch} and blocks {blocks} must be 0 or more")
+            raise SnowmeltError(f"epoch {epoch} and blocks {blocks} must be 0 or more", code="argument-value")
         limit = blocks if self.most is None else min(self.most, blocks)
         if not self.progressive:
             return limit

@@ -31,6 +31,8 @@ class WeightSchedule(Curve):
 
     def check(self, what: str, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
-            raise SnowmeltError(f"{what} is {value}; a weight must be finite and not negative")
+            raise SnowmeltError(f"{what} is {value}; a weight must be finite and not negative", code="settings-value")
         if self.kind == "exponential" and value == 0:
-            raise SnowmeltError(f"{what} is 0; an exponential weight must be positive, or take kind 'linear'")
+            raise SnowmeltError(
+                f"{what} is 0; an exponential weight must be positive, or take kind 'linear'", code="settings-value"
+            )

@@ -68,11 +68,16 @@ def make_arms(config: ExperimentConfig, names: Sequence[str], own: Sequence[str]
     arms = [_checked(config, name, mix(config, name, name.split("+")), []) for name in names]
     arms += [_own_arm(config, text) for text in own]
     if len(arms) < 2:
-        raise SnowmeltError(f"a comparison needs at least two arms, but {len(arms)} is given; for example plain,kd")
+        raise SnowmeltError(
+            f"a comparison needs at least two arms, but {len(arms)} is given; for example plain,kd", code="arms-too-few"
+        )
     seen: dict[str, str] = {}
     for arm in arms:
         if (folder := arm.name.lower()) in seen:
-            raise SnowmeltError(f"arm {arm.name!r} is given twice; each needs a name of its own (case does not count)")
+            raise SnowmeltError(
+                f"arm {arm.name!r} is given twice; each needs a name of its own (case does not count)",
+                code="arm-spelling",
+            )
         seen[folder] = arm.name
     _refuse_equal(arms)
     return tuple(arms)
@@ -87,13 +92,18 @@ def _own_arm(config: ExperimentConfig, text: str) -> Arm:
     name, separator, rest = text.partition(":")
     name = name.strip()
     if not separator:
-        raise SnowmeltError(f"--arm {text}: write it as 'NAME: WORD...', for example 'hot: kd temperature.initial=8'")
+        raise SnowmeltError(
+            f"--arm {text}: write it as 'NAME: WORD...', for example 'hot: kd temperature.initial=8'",
+            code="arm-spelling",
+        )
     if is_ready_made(name):
-        raise SnowmeltError(f"--arm {text}: {name!r} is the name of a ready-made arm; choose another")
+        raise SnowmeltError(
+            f"--arm {text}: {name!r} is the name of a ready-made arm; choose another", code="arm-spelling"
+        )
     try:
         words = shlex.split(rest)
     except ValueError as error:
-        raise SnowmeltError(f"--arm {text}: {str(error).lower()}; close the quotes") from None
+        raise SnowmeltError(f"--arm {text}: {str(error).lower()}; close the quotes", code="arm-spelling") from None
     settings = [word for word in words if "=" in word]
     ingredients = [part for word in words if "=" not in word for part in word.split("+")]
     return _checked(config, name, mix(config, name, ingredients or [CONFIG]), settings)
@@ -102,21 +112,25 @@ def _own_arm(config: ExperimentConfig, text: str) -> Arm:
 def _checked(config: ExperimentConfig, name: str, mixture: Mixture, settings: Sequence[str]) -> Arm:
     """The arm ``name``, if it is one: settings laid over what the ingredients ask for."""
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
-        raise SnowmeltError(f"arm {name!r}: its name is a folder's too; use letters, digits and + . _ - (at most 60)")
+        raise SnowmeltError(
+            f"arm {name!r}: its name is a folder's too; use letters, digits and + . _ - (at most 60)",
+            code="arm-spelling",
+        )
     try:
         given = read_overrides(settings)
     except SnowmeltError as error:
-        raise SnowmeltError(f"arm {name!r}: {str(error).removeprefix('--set ')}") from None
+        raise SnowmeltError(f"arm {name!r}: {str(error).removeprefix('--set ')}", code=error.code) from None
     try:
         changed = with_values(config, merge(mixture.values, given))
     except SnowmeltError as error:
-        raise SnowmeltError(f"arm {name!r}: {error}") from None
+        raise SnowmeltError(f"arm {name!r}: {error}", code=error.code) from None
     arm = Arm(name, changed, mixture.description + (f"; set {' '.join(settings)}" if settings else ""))
     for path in SHARED:
         if _value(arm.config, path) != _value(config, path):
             raise SnowmeltError(
                 f"arm {name!r}: {path} has to be the same in all arms, since seeds and images are paired; "
-                "change it for the whole comparison (--set)"
+                "change it for the whole comparison (--set)",
+                code="arm-settings",
             )
     if mixture.teaches:
         _needs_teacher(arm)
@@ -127,11 +141,15 @@ def _needs_teacher(arm: Arm) -> None:
     if arm.config.teacher.source == "none":
         raise SnowmeltError(
             f"arm {arm.name!r} needs a teacher, but teacher.source is none; set it to auto or to a teacher, "
-            "or leave this arm out"
+            "or leave this arm out",
+            code="teacher-none",
         )
     distillation = arm.config.distillation
     if distillation.alpha == 0 and "alpha" not in distillation.weight_schedules:
-        raise SnowmeltError(f"arm {arm.name!r} needs a teacher that counts, but distillation.alpha is 0; set it above")
+        raise SnowmeltError(
+            f"arm {arm.name!r} needs a teacher that counts, but distillation.alpha is 0; set it above",
+            code="teacher-none",
+        )
 
 
 def _refuse_equal(arms: Sequence[Arm]) -> None:
@@ -140,7 +158,8 @@ def _refuse_equal(arms: Sequence[Arm]) -> None:
             if _essence(other.config) == _essence(arm.config):
                 raise SnowmeltError(
                     f"arms {other.name!r} and {arm.name!r} have the same settings and would give the same runs; "
-                    "leave one of them out"
+                    "leave one of them out",
+                    code="arm-equal",
                 )
 
 

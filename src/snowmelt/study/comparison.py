@@ -114,10 +114,14 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.base not in [arm.name for arm in self.arms]:
-            raise SnowmeltError(f"comparison {self.name}: there is no arm {self.base!r} to compare with")
+            raise SnowmeltError(
+                f"comparison {self.name}: there is no arm {self.base!r} to compare with", code="argument-value"
+            )
         for arm in self.arms:
             if not arm.runs:
-                raise SnowmeltError(f"comparison {self.name}: arm {arm.name!r} has no finished run yet")
+                raise SnowmeltError(
+                    f"comparison {self.name}: arm {arm.name!r} has no finished run yet", code="comparison-failed"
+                )
 
     def arm(self, name: str) -> ArmResult:
         """The arm of that name."""

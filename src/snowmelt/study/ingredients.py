@@ -45,17 +45,19 @@ def mix(config: ExperimentConfig, name: str, ingredients: Sequence[str]) -> Mixt
     """
     for position, word in enumerate(ingredients):
         if not is_ingredient(word):
-            raise SnowmeltError(f"arm {name!r}: there is no ingredient {word!r}; known: {KNOWN}")
+            raise SnowmeltError(f"arm {name!r}: there is no ingredient {word!r}; known: {KNOWN}", code="arm-ingredient")
         if word in ingredients[:position]:
-            raise SnowmeltError(f"arm {name!r}: {word!r} is given twice; remove one")
+            raise SnowmeltError(f"arm {name!r}: {word!r} is given twice; remove one", code="arm-ingredient")
     alone = [word for word in ingredients if word in ALONE]
     if alone and len(ingredients) > 1:
-        raise SnowmeltError(f"arm {name!r}: {alone[0]!r} stands alone; remove it or the others")
+        raise SnowmeltError(f"arm {name!r}: {alone[0]!r} stands alone; remove it or the others", code="arm-ingredient")
     if CONFIG in alone:
         return Mixture("the experiment as it is")
     teaching = [word for word in ingredients if word not in (PLAIN, THAW)]
     if len(teaching) > 1:
-        raise SnowmeltError(f"arm {name!r}: {' and '.join(teaching)} are two temperatures; keep one of them")
+        raise SnowmeltError(
+            f"arm {name!r}: {' and '.join(teaching)} are two temperatures; keep one of them", code="arm-ingredient"
+        )
     taught = _taught(config, name, teaching[0]) if teaching else _untaught(config)
     thaws = THAW in ingredients
     return Mixture(
@@ -105,14 +107,17 @@ def _taught(config: ExperimentConfig, name: str, word: str) -> Mixture:
         if first <= 1:
             raise SnowmeltError(
                 f"arm {name!r}: the temperature is constant at {first:g}, so there is nothing to cool; "
-                "set temperature.initial above 1"
+                "set temperature.initial above 1",
+                code="arm-settings",
             )
         values["temperature"] = {"kind": "cosine", "initial": first, "final": 1.0, "milestones": {}}
         return Mixture(f"teacher, temperature cosine {first:g} to 1 in place of the constant", values, teaches=True)
     constant = CONSTANT.fullmatch(word)
     value = float(constant[1]) if constant else first
     if value <= 0:
-        raise SnowmeltError(f"arm {name!r}: temperature {value:g} is not positive; write for example t2")
+        raise SnowmeltError(
+            f"arm {name!r}: temperature {value:g} is not positive; write for example t2", code="settings-value"
+        )
     values["temperature"] = {"kind": "constant", "initial": value, "milestones": {}}
     return Mixture(f"teacher, constant temperature {value:g}", values, teaches=True)
 

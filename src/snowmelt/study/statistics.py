@@ -94,7 +94,9 @@ def paired_difference(
     seeds, images = counts.shape[1:3]
     scores = _mean_iou(*_split(counts.sum(2)))  # (2, S)
     if np.isnan(scores).any():
-        raise SnowmeltError("no pixel of these images has a label that counts, so there is no score to compare")
+        raise SnowmeltError(
+            "no pixel of these images has a label that counts, so there is no score to compare", code="mask-empty"
+        )
     by_seed = scores[0] - scores[1]
     estimate = float(by_seed.mean())
     base_mean = float(scores[1].mean())
@@ -137,14 +139,20 @@ def _checked_counts(arm: np.ndarray, base: np.ndarray, level: float, resamples: 
     arm, base = np.asarray(arm), np.asarray(base)
     if arm.shape != base.shape:
         raise SnowmeltError(
-            f"matrices of shapes {arm.shape} and {base.shape} cannot be paired; score both on the same images and seeds"
+            f"matrices of shapes {arm.shape} and {base.shape} cannot be paired; score both on the same images "
+            "and seeds",
+            code="array-shape",
         )
     if arm.ndim != 4 or arm.shape[-1] != arm.shape[-2] or 0 in arm.shape:
-        raise SnowmeltError(f"matrices have shape {arm.shape}; expected (seeds, images, classes, classes)")
+        raise SnowmeltError(
+            f"matrices have shape {arm.shape}; expected (seeds, images, classes, classes)", code="array-shape"
+        )
     if not 0 < level < 1:
-        raise SnowmeltError(f"level is {level}; it must lie between 0 and 1, for example 0.95")
+        raise SnowmeltError(f"level is {level}; it must lie between 0 and 1, for example 0.95", code="argument-value")
     if resamples < 2:
-        raise SnowmeltError(f"resamples is {resamples}; a variance needs at least 2, and 2000 are a good number")
+        raise SnowmeltError(
+            f"resamples is {resamples}; a variance needs at least 2, and 2000 are a good number", code="argument-value"
+        )
     return np.stack([np.stack(_hits_and_unions(each), axis=-2) for each in (arm, base)])
 
 

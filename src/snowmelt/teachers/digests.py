@@ -27,6 +27,6 @@ def digest_files(files: Iterable[tuple[str, Path]], *facts: Any) -> str:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise SnowmeltError(f"{path}: cannot be read ({error.strerror})") from error
+            raise SnowmeltError(f"{path}: cannot be read ({error.strerror})", code="file-unreadable") from error
         total.update(f"\n{name}\0{content}".encode())
     return total.hexdigest()[:DIGITS]

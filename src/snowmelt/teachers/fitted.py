@@ -35,14 +35,18 @@ class FittedTeacher:
         mapping: ClassMapping | None = None,
     ) -> None:
         if size is not None and size < 1:
-            raise SnowmeltError(f"teacher.image_size: {size} pixels; it must be at least 1")
+            raise SnowmeltError(f"teacher.image_size: {size} pixels; it must be at least 1", code="settings-value")
         if size is not None and model.size is not None and model.size != (size, size):
             raise SnowmeltError(
                 f"teacher.image_size: {model.describe()} takes pictures of {_text(model.size)} only, not {size}; "
-                "leave it out"
+                "leave it out",
+                code="teacher-size",
             )
         if mapping is not None and mapping.channels != channels:
-            raise SnowmeltError(f"the class mapping gives {mapping.channels} channels, but the student has {channels}")
+            raise SnowmeltError(
+                f"the class mapping gives {mapping.channels} channels, but the student has {channels}",
+                code="teacher-classes",
+            )
         self.model = model
         self.channels = channels
         self.mapping = mapping
@@ -82,12 +86,14 @@ class FittedTeacher:
         if logits.ndim != 4 or len(logits) != count:
             raise SnowmeltError(
                 f"{self.model.describe()} gives {tuple(logits.shape)} for {count} pictures; "
-                "a teacher has to give logits of the form (pictures, classes, height, width)"
+                "a teacher has to give logits of the form (pictures, classes, height, width)",
+                code="teacher-answer",
             )
         if logits.shape[1] != self.channels:
             raise SnowmeltError(
                 f"{self.model.describe()} gives {logits.shape[1]} channels, but the student's classes need "
-                f"{self.channels}; say with teacher.class_map which of its classes are the data's"
+                f"{self.channels}; say with teacher.class_map which of its classes are the data's",
+                code="teacher-classes",
             )
 
 

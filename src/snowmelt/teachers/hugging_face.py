@@ -86,7 +86,8 @@ class HuggingFaceModel:
             height, width = images.shape[2:]
             raise SnowmeltError(
                 f"{self._name}: does not take pictures of {height} x {width} ({_one_line(error)}); "
-                "set teacher.image_size to what it takes"
+                "set teacher.image_size to what it takes",
+                code="teacher-size",
             ) from error
 
     def describe(self) -> str:
@@ -108,9 +109,14 @@ def open_hugging_face(target: str, options: OpenOptions) -> HuggingFaceModel:
     try:
         import transformers
     except ImportError as error:
-        raise SnowmeltError(f"{target}: Hugging Face teachers need the package transformers: {_INSTALL}") from error
+        raise SnowmeltError(
+            f"{target}: Hugging Face teachers need the package transformers: {_INSTALL}", code="extra-missing"
+        ) from error
     if options.outputs == "probabilities":
-        raise SnowmeltError(f"{target}: a Hugging Face model gives logits; remove teacher.outputs: probabilities")
+        raise SnowmeltError(
+            f"{target}: a Hugging Face model gives logits; remove teacher.outputs: probabilities",
+            code="teacher-outputs",
+        )
     folder = Path(target) if Path(target).is_dir() else _from_hub(target)
     config = _read_config(folder)
     weights, safe = _find_weights(folder)
@@ -135,7 +141,9 @@ def open_hugging_face(target: str, options: OpenOptions) -> HuggingFaceModel:
 def _from_hub(name: str) -> Path:
     """The folder of the hub's cache that holds a model, filled from the hub where need be."""
     if not _HUB_NAME.fullmatch(name):
-        raise SnowmeltError(f"{name}: there is no such folder, and a model on the hub has a name like org/name")
+        raise SnowmeltError(
+            f"{name}: there is no such folder, and a model on the hub has a name like org/name", code="file-missing"
+        )
     try:
         return _checked(Path(_snapshot(name, (CONFIG, *PREPROCESSOR_FILES, *_SAFE_WEIGHTS), local=True)))
     except (OSError, HFValidationError, SnowmeltError):
@@ -143,14 +151,17 @@ def _from_hub(name: str) -> Path:
     if not hub_is_reachable():
         raise SnowmeltError(
             f"{name}: there is no such folder, the local cache has no such model and the hub cannot be reached; go "
-            "online or give a folder"
+            "online or give a folder",
+            code="hub-unreachable",
         )
     try:
         folder = Path(_snapshot(name, (CONFIG, *PREPROCESSOR_FILES, *_SAFE_WEIGHTS), local=False))
         if not any(folder.glob(_SAFE_WEIGHTS[0])):
             folder = Path(_snapshot(name, (CONFIG, *PREPROCESSOR_FILES, *_PICKLED_WEIGHTS), local=False))
     except (OSError, HFValidationError) as error:
-        raise SnowmeltError(f"{name}: cannot be fetched from the hub: {_one_line(error)}") from error
+        raise SnowmeltError(
+            f"{name}: cannot be fetched from the hub: {_one_line(error)}", code="hub-unreachable"
+        ) from error
     return folder
 
 
@@ -167,16 +178,19 @@ def _checked(folder: Path) -> Path:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        raise SnowmeltError(f"{folder}: holds no {CONFIG}, so it is no Hugging Face model")
+        raise SnowmeltError(f"{folder}: holds no {CONFIG}, so it is no Hugging Face model", code="teacher-unreadable")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SnowmeltError(f"{path}: cannot be read as JSON ({_one_line(error)})") from error
+        raise SnowmeltError(
+            f"{path}: cannot be read as JSON ({_one_line(error)})", code="teacher-unreadable"
+        ) from error
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
-        raise SnowmeltError(f"{path}: names no model_type, so it is no Hugging Face model")
+        raise SnowmeltError(f"{path}: names no model_type, so it is no Hugging Face model", code="teacher-unreadable")
     if "auto_map" in config:
         raise SnowmeltError(
-            f"{path}: this model comes with code of its own (auto_map), which is never run; export it to ONNX instead"
+            f"{path}: this model comes with code of its own (auto_map), which is never run; export it to ONNX instead",
+            code="weights-unsafe",
         )
     return config
 
@@ -187,7 +201,9 @@ def _find_weights(folder: Path) -> tuple[list[Path], bool]:
         found = sorted(path for pattern in patterns for path in folder.glob(pattern))
         if found:
             return found, safe
-    raise SnowmeltError(f"{folder}: holds no weights (model.safetensors or pytorch_model.bin)")
+    raise SnowmeltError(
+        f"{folder}: holds no weights (model.safetensors or pytorch_model.bin)", code="teacher-unreadable"
+    )
 
 
 def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> nn.Module:
@@ -208,7 +224,9 @@ def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> 
                 dtype=torch.float32,
             )
     except _LOADING_ERRORS as error:
-        raise SnowmeltError(f"{folder}: transformers cannot load it: {_one_line(error)}") from error
+        raise SnowmeltError(
+            f"{folder}: transformers cannot load it: {_one_line(error)}", code="teacher-unreadable"
+        ) from error
     misshapen = [
         f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in report["mismatched_keys"]
     ]
@@ -216,7 +234,8 @@ def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> 
         if names:
             raise SnowmeltError(
                 f"{folder}: its weights {what} {_some(names)}, which {type(network).__name__} needs; give a folder "
-                "that was saved from a trained segmentation model"
+                "that was saved from a trained segmentation model",
+                code="weights-keys",
             )
     if report["unexpected_keys"]:
         unexpected = sorted(report["unexpected_keys"])
@@ -233,9 +252,12 @@ def _check_task(model_type: str, folder: Path) -> None:
     if model_type in modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES:
         raise SnowmeltError(
             f"{folder}: {model_type} answers with masks of objects instead of logits of every pixel; give a model for "
-            f"semantic segmentation ({known}), or its answers as maps:DIR"
+            f"semantic segmentation ({known}), or its answers as maps:DIR",
+            code="teacher-unsuitable",
         )
-    raise SnowmeltError(f"{folder}: {model_type} is no model for semantic segmentation; there are: {known}")
+    raise SnowmeltError(
+        f"{folder}: {model_type} is no model for semantic segmentation; there are: {known}", code="teacher-unsuitable"
+    )
 
 
 def _class_names(config: dict[str, Any]) -> tuple[str, ...] | None:

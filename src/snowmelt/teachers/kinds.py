@@ -69,14 +69,16 @@ def find_kind(source: str) -> tuple[str, str]:
     kind, colon, target = source.partition(":")
     if colon and kind in KINDS:
         if not target:
-            raise SnowmeltError(f"teacher.source: {source!r} names nothing after {kind}:; write {kind}:TARGET")
+            raise SnowmeltError(
+                f"teacher.source: {source!r} names nothing after {kind}:; write {kind}:TARGET", code="teacher-source"
+            )
         return kind, os.path.expanduser(target)
     source = os.path.expanduser(source)
     path = Path(source)
     for name, candidate in KINDS.items():
         if candidate.recognises(path):
             return name, source
-    raise SnowmeltError(_why_not(source, path))
+    raise _refusal(source, path)
 
 
 def _is_file(path: Path, *suffixes: str) -> bool:
@@ -88,19 +90,24 @@ def _is_onnx(path: Path) -> bool:
     return _is_file(path, ".onnx") or _is_file(Path(file), ".onnx")
 
 
-def _why_not(source: str, path: Path) -> str:
+def _refusal(source: str, path: Path) -> SnowmeltError:
     if not path.exists():
-        return f"teacher.source: {source} does not exist; {_FORMS}"
+        return SnowmeltError(f"teacher.source: {source} does not exist; {_FORMS}", code="file-missing")
     if path.is_file():
-        return f"teacher.source: {source} is no teacher by its name; {_FORMS}"
+        return SnowmeltError(f"teacher.source: {source} is no teacher by its name; {_FORMS}", code="teacher-source")
     if any(entry.suffix.lower() in _PICTURES for entry in path.iterdir()):
-        return f"teacher.source: {source} is a folder of pictures or arrays; for precomputed maps write maps:{source}"
-    if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
-        return (
-            f"teacher.source: {source}: holds no {BEST_WEIGHTS.as_posix()}; train that run until its first validation, "
-            "or give another run folder or a weights file"
+        return SnowmeltError(
+            f"teacher.source: {source} is a folder of pictures or arrays; for precomputed maps write maps:{source}",
+            code="teacher-source",
         )
-    return (
+    if (path / "checkpoints").is_dir() or (path / "config.yaml").is_file():
+        return SnowmeltError(
+            f"teacher.source: {source}: holds no {BEST_WEIGHTS.as_posix()}; train that run until its first validation, "
+            "or give another run folder or a weights file",
+            code="run-unfinished",
+        )
+    return SnowmeltError(
         f"teacher.source: {source}: holds no {BEST_WEIGHTS.as_posix()}, no config.json and no maps; "
-        "give a run folder or a weights file, a Hugging Face folder or maps:DIR"
+        "give a run folder or a weights file, a Hugging Face folder or maps:DIR",
+        code="teacher-source",
     )

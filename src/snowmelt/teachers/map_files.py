@@ -36,16 +36,20 @@ class FloatMaps:
         """(K, H, W) float32 logits."""
         values = read_array(path)
         if values.dtype.kind != "f":
-            raise SnowmeltError(f"{path}: holds {values.dtype}, but other maps of the folder hold floats; mend it")
+            raise SnowmeltError(
+                f"{path}: holds {values.dtype}, but other maps of the folder hold floats; mend it", code="teacher-map"
+            )
         if values.ndim == 2:
             values = values[None]
         elif self.channels_last:
             values = values.transpose(2, 0, 1)
         if len(values) != self.channels:
-            raise SnowmeltError(f"{path}: has {len(values)} channels, but other maps have {self.channels}; mend it")
+            raise SnowmeltError(
+                f"{path}: has {len(values)} channels, but other maps have {self.channels}; mend it", code="teacher-map"
+            )
         logits = to_logits(torch.from_numpy(np.array(values, order="C")), self.kind, str(path))
         if not bool(torch.isfinite(logits).all()):
-            raise SnowmeltError(f"{path}: holds NaN or infinite values; make it again")
+            raise SnowmeltError(f"{path}: holds NaN or infinite values; make it again", code="numbers-not-finite")
         return logits
 
     def describe(self) -> str:
@@ -68,7 +72,9 @@ class LabelMaps:
         if strange.size:
             meaning = "0 or 255" if self.white and not bilevel else f"0 to {self.count - 1} (255: unknown)"
             hint = "; if these are grey levels, set teacher.outputs: probabilities" if self.count == 2 else ""
-            raise SnowmeltError(f"{path}: holds the id {strange[0]}, but the ids must be {meaning}; mend it{hint}")
+            raise SnowmeltError(
+                f"{path}: holds the id {strange[0]}, but the ids must be {meaning}; mend it{hint}", code="teacher-map"
+            )
         table = _label_logits(self.count)
         if self.white and not bilevel:
             labels = (labels == IGNORE_INDEX).astype(np.uint8)
@@ -86,7 +92,9 @@ class GreyMaps:
         """(1, H, W) float32 logits, within +-6.2: black and white are half a grey level away from certainty."""
         levels, bilevel = read_labels(path)
         if levels.dtype != np.uint8:
-            raise SnowmeltError(f"{path}: has 16 bits; probabilities must be 8-bit grey, or floats in NPY files")
+            raise SnowmeltError(
+                f"{path}: has 16 bits; probabilities must be 8-bit grey, or floats in NPY files", code="teacher-map"
+            )
         scale = 1.0 if bilevel else _GREY_STEP
         return probability_logit(torch.from_numpy(levels)[None].double() * scale, _GREY_STEP / 2)
 
@@ -108,7 +116,9 @@ def read_array(path: Path) -> np.ndarray:
         array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError, OverflowError, SyntaxError, MemoryError) as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise SnowmeltError(f"{path}: cannot be read as an NPY array ({reason}); make it again") from error
+        raise SnowmeltError(
+            f"{path}: cannot be read as an NPY array ({reason}); make it again", code="teacher-map"
+        ) from error
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     whole = array.dtype.kind in "iub"
@@ -117,11 +127,14 @@ def read_array(path: Path) -> np.ndarray:
     floats = array.dtype.kind == "f" and array.dtype.itemsize in _FLOAT_BYTES
     if not ((whole and array.ndim == 2) or (floats and array.ndim in (2, 3))):
         raise SnowmeltError(
-            f"{path}: holds {array.dtype} of shape {array.shape}; give floats (K, H, W) or (H, W), or class ids (H, W)"
+            f"{path}: holds {array.dtype} of shape {array.shape}; give floats (K, H, W) or (H, W), or class ids (H, W)",
+            code="teacher-map",
         )
     sides = sorted(array.shape)[-2:]
     if array.size == 0 or math.prod(sides) > MAX_PIXELS or (array.ndim == 3 and min(array.shape) > MAX_CLASSES):
-        raise SnowmeltError(f"{path}: has the shape {array.shape}, which is no map of a picture; make it again")
+        raise SnowmeltError(
+            f"{path}: has the shape {array.shape}, which is no map of a picture; make it again", code="teacher-map"
+        )
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -134,7 +147,9 @@ def read_ids(path: Path) -> tuple[np.ndarray, bool]:
         return read_labels(path)
     array = read_array(path)
     if array.dtype.kind not in "iub":
-        raise SnowmeltError(f"{path}: holds {array.dtype}, but other maps of the folder hold class ids; mend it")
+        raise SnowmeltError(
+            f"{path}: holds {array.dtype}, but other maps of the folder hold class ids; mend it", code="teacher-map"
+        )
     return np.asarray(array), array.dtype.kind == "b"
 
 

@@ -49,19 +49,23 @@ class ClassMapping:
             if value is not None and value not in student_classes:
                 raise SnowmeltError(
                     f"teacher.class_map: {value!r}, to which {key!r} maps, is no class of the data"
-                    f"{closest(str(value), student_classes)} (there are: {_listed(student_classes)})"
+                    f"{closest(str(value), student_classes)} (there are: {_listed(student_classes)})",
+                    code="teacher-classes",
                 )
             if key == REST:
                 continue
             index = _index_of(key, names, count)
             if index in target:
-                raise SnowmeltError(f"teacher.class_map: {_named(index, names)} is named twice; name it once")
+                raise SnowmeltError(
+                    f"teacher.class_map: {_named(index, names)} is named twice; name it once", code="teacher-classes"
+                )
             target[index] = value
         unnamed = [index for index in range(count) if index not in target]
         if unnamed and REST not in given:
             raise SnowmeltError(
                 f"teacher.class_map says nothing about {_listed([_named(index, names) for index in unnamed])}; "
-                f'name them, null to drop them, or all of the rest with "{REST}": null'
+                f'name them, null to drop them, or all of the rest with "{REST}": null',
+                code="teacher-classes",
             )
         target.update(dict.fromkeys(unnamed, given.get(REST)))
         groups = tuple(tuple(i for i in range(count) if target[i] == name) for name in student_classes)
@@ -69,7 +73,8 @@ class ClassMapping:
         if empty:
             raise SnowmeltError(
                 f"teacher.class_map: nothing maps to {_listed(empty)}, so the teacher could not teach it; "
-                f"map a teacher class to it, or map more with {REST!r}"
+                f"map a teacher class to it, or map more with {REST!r}",
+                code="teacher-classes",
             )
         return cls(groups, teacher_channels)
 
@@ -101,7 +106,8 @@ class ClassMapping:
         if logits.ndim != 4 or logits.shape[1] != self.teacher_channels:
             raise SnowmeltError(
                 f"teacher.class_map is for {self.teacher_channels} channels, but the teacher gives logits of shape "
-                f"{tuple(logits.shape)}"
+                f"{tuple(logits.shape)}",
+                code="teacher-classes",
             )
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.teacher_channels == 1:
@@ -150,7 +156,7 @@ def default_mapping(
         groups = ((0,), (1,))
         say(f"teacher: its class {(names or ())[1]} is taken for {student_classes[1]}")
     if groups is None:
-        raise SnowmeltError(_proposal(names, count, student_classes))
+        raise SnowmeltError(_proposal(names, count, student_classes), code="teacher-classes")
     mapping = ClassMapping(groups, teacher_channels)
     as_it_is = mapping.channels == teacher_channels and groups == tuple((index,) for index in range(count))
     return None if as_it_is else mapping
@@ -178,25 +184,37 @@ def _index_of(key: str | int, names: tuple[str, ...] | None, count: int) -> int:
     if isinstance(key, str) and names is not None and key in names:
         if names.count(key) > 1:
             places = ", ".join(str(index) for index, name in enumerate(names) if name == key)
-            raise SnowmeltError(f"teacher.class_map: the teacher has several classes {key!r}; use indices: {places}")
+            raise SnowmeltError(
+                f"teacher.class_map: the teacher has several classes {key!r}; use indices: {places}",
+                code="teacher-classes",
+            )
         return names.index(key)
     text = str(key)
     if text.isascii() and text.isdigit():
         if int(text) < count:
             return int(text)
-        raise SnowmeltError(f"teacher.class_map: there is no class {text}; the teacher has classes 0 to {count - 1}")
+        raise SnowmeltError(
+            f"teacher.class_map: there is no class {text}; the teacher has classes 0 to {count - 1}",
+            code="teacher-classes",
+        )
     if names is None:
         raise SnowmeltError(
-            f"teacher.class_map: {key!r} is unknown, the teacher's classes have no names; use indices, 0 to {count - 1}"
+            f"teacher.class_map: {key!r} is unknown, the teacher's classes have no names; use indices, 0 to "
+            f"{count - 1}",
+            code="teacher-classes",
         )
     raise SnowmeltError(
-        f"teacher.class_map: {key!r} is no class of the teacher{closest(text, names)} (there are: {_listed(names)})"
+        f"teacher.class_map: {key!r} is no class of the teacher{closest(text, names)} (there are: {_listed(names)})",
+        code="teacher-classes",
     )
 
 
 def _checked_names(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
     if names is not None and len(names) != count:
-        raise SnowmeltError(f"the teacher names {len(names)} classes but has {count}; its file is not consistent")
+        raise SnowmeltError(
+            f"the teacher names {len(names)} classes but has {count}; its file is not consistent",
+            code="teacher-unreadable",
+        )
     return None if names is None else tuple(names)
 
 

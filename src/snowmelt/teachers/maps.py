@@ -65,7 +65,8 @@ class MapFiles:
         path = self._find(name)
         if path is None:
             raise SnowmeltError(
-                f"{self.folder}: none of its {len(self)} maps has the stem of {name}; add it or remove the picture"
+                f"{self.folder}: none of its {len(self)} maps has the stem of {name}; add it or remove the picture",
+                code="teacher-maps-missing",
             )
         return self.form.decode(path)
 
@@ -105,14 +106,15 @@ def open_maps(target: str, options: OpenOptions) -> MapFiles:
     form = _find_format(folder, sample, count, options.outputs)
     if isinstance(form, FloatMaps) and classes is not None and form.channels not in _possible_channels(count):
         raise SnowmeltError(
-            f"{listed}: names {count} classes, but the maps have {form.channels} channels; mend the list"
+            f"{listed}: names {count} classes, but the maps have {form.channels} channels; mend the list",
+            code="teacher-classes",
         )
     return MapFiles(folder, files, form, classes)
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise SnowmeltError(f"{folder}: there is no such folder of maps; mend teacher.source")
+        raise SnowmeltError(f"{folder}: there is no such folder of maps; mend teacher.source", code="file-missing")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in (ARRAY, PICTURE) or path.name.startswith(".") or not path.is_file():
@@ -121,13 +123,19 @@ def _find_files(folder: Path) -> dict[str, Path]:
         if name in found:
             raise SnowmeltError(
                 f"{folder}: {found[name].name} and {path.name} share one stem, so it is not plain which is the map; "
-                "remove one"
+                "remove one",
+                code="teacher-maps-folder",
             )
         found[name] = path
     if not found:
-        raise SnowmeltError(f"{folder}: holds no maps; save one {ARRAY} or {PICTURE} file for each picture there")
+        raise SnowmeltError(
+            f"{folder}: holds no maps; save one {ARRAY} or {PICTURE} file for each picture there",
+            code="teacher-maps-folder",
+        )
     if len({path.suffix.lower() for path in found.values()}) > 1:
-        raise SnowmeltError(f"{folder}: holds {ARRAY} and {PICTURE} files; leave only one of the two there")
+        raise SnowmeltError(
+            f"{folder}: holds {ARRAY} and {PICTURE} files; leave only one of the two there", code="teacher-maps-folder"
+        )
     return found
 
 
@@ -142,10 +150,14 @@ def _find_format(folder: Path, sample: list[Path], count: int, asked: Outputs) -
     picture = sample[0].suffix.lower() == PICTURE
     if picture and count == 2 and (asked == "probabilities" or not values <= {0, 1, IGNORE_INDEX}):
         if asked == "logits":
-            raise SnowmeltError(f"{folder}: grey pictures hold probabilities; remove teacher.outputs: logits")
+            raise SnowmeltError(
+                f"{folder}: grey pictures hold probabilities; remove teacher.outputs: logits", code="teacher-outputs"
+            )
         return GreyMaps()
     if asked != "auto":
-        raise SnowmeltError(f"{folder}: the maps hold class ids; remove teacher.outputs: {asked}")
+        raise SnowmeltError(
+            f"{folder}: the maps hold class ids; remove teacher.outputs: {asked}", code="teacher-outputs"
+        )
     return LabelMaps(count, white=count == 2 and IGNORE_INDEX in values and 1 not in values)
 
 
@@ -159,7 +171,8 @@ def _find_float_format(folder: Path, sample: list[Path], count: int, asked: Outp
         first = first or (channels, last)
         if (channels, last) != first:
             raise SnowmeltError(
-                f"{path}: has the shape {values.shape}, unlike the {first[0]} channels of {sample[0].name}; mend it"
+                f"{path}: has the shape {values.shape}, unlike the {first[0]} channels of {sample[0].name}; mend it",
+                code="teacher-map",
             )
         view = values[None] if values.ndim == 2 else values.transpose(2, 0, 1) if last else values
         # A part of the pixels is enough, and reading all of large maps would take its time.
@@ -181,7 +194,8 @@ def _is_channels_last(shape: tuple[int, ...], count: int, path: Path) -> bool:
     if first == last or min(shape[0], shape[2]) > MAX_CLASSES:
         raise SnowmeltError(
             f"{path}: of the shape {shape} it is not plain which side counts the classes; save (K, H, W), or name the "
-            f"classes in {CLASSES_FILE} beside the maps"
+            f"classes in {CLASSES_FILE} beside the maps",
+            code="teacher-map",
         )
     return last
 

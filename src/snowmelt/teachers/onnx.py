@@ -108,7 +108,8 @@ def open_onnx(target: str, options: OpenOptions) -> OnnxModel:
     facts = read_facts(session, path, options.say)
     if image.raw and options.normalisation is not None:
         raise SnowmeltError(
-            f"{path}: takes uint8 pixels and normalises them itself; remove teacher.mean and teacher.std"
+            f"{path}: takes uint8 pixels and normalises them itself; remove teacher.mean and teacher.std",
+            code="teacher-normalisation",
         )
     normalisation = options.normalisation or facts.normalisation or Normalisation()
     model = OnnxModel(session, image, normalisation, str(path))
@@ -133,16 +134,23 @@ def _image_input(inputs: list[Any], path: Path) -> ImageInput:
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise SnowmeltError(
             f"{path}: has the inputs {_listed(inputs)}; a teacher must have one, an image of shape (B, 3, H, W) or "
-            "(B, H, W, 3)"
+            "(B, H, W, 3)",
+            code="teacher-unsuitable",
         )
     (image,) = inputs
     batch, *rest = (side if isinstance(side, int) and side > 0 else None for side in image.shape)
     channels_last = rest[0] != 3 and rest[2] == 3
     height, width = rest[:2] if channels_last else rest[1:]
     if rest[0] not in (3, None) and not channels_last:
-        raise SnowmeltError(f"{path}: its input is {_listed(inputs)}; a teacher must take three channels, RGB")
+        raise SnowmeltError(
+            f"{path}: its input is {_listed(inputs)}; a teacher must take three channels, RGB",
+            code="teacher-unsuitable",
+        )
     if image.type not in _INPUT_TYPES:
-        raise SnowmeltError(f"{path}: its input is {_listed(inputs)}; a teacher must take float32, float16 or uint8")
+        raise SnowmeltError(
+            f"{path}: its input is {_listed(inputs)}; a teacher must take float32, float16 or uint8",
+            code="teacher-unsuitable",
+        )
     size = (height or width, width or height) if height or width else None
     return ImageInput(image.name, _INPUT_TYPES[image.type], channels_last, batch, size)  # type: ignore[arg-type]
 
@@ -163,7 +171,10 @@ def _choose_output(
     """(name, whether channels are last, (B, K, h, w) answer) of the output that teaches."""
     outputs = session.get_outputs()
     if named is not None and named not in [output.name for output in outputs]:
-        raise SnowmeltError(f"{path}: has no output {named!r}, but {_listed(outputs)}; name one of those after #")
+        raise SnowmeltError(
+            f"{path}: has no output {named!r}, but {_listed(outputs)}; name one of those after #",
+            code="teacher-output-name",
+        )
     # Where a file does not tell the rank, the shape is empty; the answer itself will tell.
     fitting = [
         output.name
@@ -180,7 +191,8 @@ def _choose_output(
     if not found:
         raise SnowmeltError(
             f"{path}: has the outputs {_listed(outputs)}; a teacher must give floats of shape (B, K, h, w), so export "
-            "the logits before argmax"
+            "the logits before argmax",
+            code="teacher-unsuitable",
         )
     chosen = next((each for each in found if each[2].shape[1] in wanted), found[0])
     if len(found) > 1:
@@ -200,7 +212,8 @@ def _is_channels_last(answer: Tensor, pictures: Tensor, image: ImageInput, name:
     if min(first, last) > height + width:  # more than a stride that rounds either side explains
         raise SnowmeltError(
             f"{path}: output {name!r} has shape {tuple(answer.shape)} for pictures of {height} x {width} pixels, which "
-            "is no map of the picture; name another one as onnx:FILE#OUTPUT"
+            "is no map of the picture; name another one as onnx:FILE#OUTPUT",
+            code="teacher-output-name",
         )
     return last < first or (last == first and image.channels_last)
 

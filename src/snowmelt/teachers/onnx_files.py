@@ -38,10 +38,11 @@ def open_session(path: Path, device: torch.device) -> Any:
         import onnxruntime
     except ImportError as error:
         raise SnowmeltError(
-            f"{path}: onnxruntime, which runs ONNX files, cannot be imported ({error}); pip install onnxruntime"
+            f"{path}: onnxruntime, which runs ONNX files, cannot be imported ({error}); pip install onnxruntime",
+            code="extra-missing",
         ) from error
     if not path.is_file():
-        raise SnowmeltError(f"{path}: there is no such ONNX file; mend teacher.source")
+        raise SnowmeltError(f"{path}: there is no such ONNX file; mend teacher.source", code="file-missing")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
     settings.inter_op_num_threads = 1
@@ -57,7 +58,8 @@ def open_session(path: Path, device: torch.device) -> Any:
     except _runtime_errors() as error:
         raise SnowmeltError(
             f"{path}: cannot be opened as an ONNX model; it may be damaged, of another kind or without its data file: "
-            f"{_reason(error)}"
+            f"{_reason(error)}",
+            code="teacher-unreadable",
         ) from error
 
 
@@ -72,7 +74,8 @@ def run_session(session: Any, outputs: list[str], inputs: Mapping[str, np.ndarra
         shapes = ", ".join(" x ".join(map(str, array.shape)) for array in inputs.values())
         raise SnowmeltError(
             f"{where}: does not run on an input of {shapes} (many models need sides that 32 divides; "
-            f"see teacher.image_size): {_reason(error)}"
+            f"see teacher.image_size): {_reason(error)}",
+            code="teacher-size",
         ) from error
 
 
@@ -99,7 +102,8 @@ def read_facts(session: Any, path: Path, say: Callable[[str], None]) -> Facts:
     if len(mean) != 3 or len(std) != 3 or not all(0 <= each <= 1 for each in mean) or not all(each > 0 for each in std):
         raise SnowmeltError(
             f"{path}: its metadata give mean {mean} and std {std}, which are not those of three channels scaled to "
-            "0..1; set teacher.mean and teacher.std"
+            "0..1; set teacher.mean and teacher.std",
+            code="teacher-normalisation",
         )
     return Facts(classes, Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2])))
 

@@ -55,11 +55,15 @@ class OutputJudge:
         if not values.is_floating_point() or values.ndim != 4:
             raise SnowmeltError(
                 f"{where}: gives {str(values.dtype).removeprefix('torch.')} of shape {tuple(values.shape)}, like "
-                "labels; a teacher must give (B, K, h, w) floats, so export the logits before argmax"
+                "labels; a teacher must give (B, K, h, w) floats, so export the logits before argmax",
+                code="teacher-answer",
             )
         values = values.float()
         if not bool(torch.isfinite(values).all()):
-            raise SnowmeltError(f"{where}: gives NaN or infinite values; check its weights and its normalisation")
+            raise SnowmeltError(
+                f"{where}: gives NaN or infinite values; check its weights and its normalisation",
+                code="numbers-not-finite",
+            )
         self._channels = values.shape[1]
         self._lowest = min(self._lowest, float(values.min()))
         self._highest = max(self._highest, float(values.max()))
@@ -79,14 +83,16 @@ class OutputJudge:
         if self._whole and varied and self._lowest >= 0 and (self._channels == 1 or (within and sums)):
             raise SnowmeltError(
                 f"{self._where}: all its values are whole numbers ({self._lowest:g} to {self._highest:g}), so they are "
-                "labels; a teacher must give logits or probabilities, so export those before argmax or thresholding"
+                "labels; a teacher must give logits or probabilities, so export those before argmax or thresholding",
+                code="teacher-answer",
             )
         if within:
             return "probabilities" if sums else "independent"
         if asked == "probabilities":
             raise SnowmeltError(
                 f"{self._where}: teacher.outputs says probabilities, but the values go from {self._lowest:g} to "
-                f"{self._highest:g}; set it to logits or auto"
+                f"{self._highest:g}; set it to logits or auto",
+                code="teacher-outputs",
             )
         return "logits"
 
@@ -121,7 +127,8 @@ def to_logits(values: Tensor, kind: OutputKind, where: str) -> Tensor:
     if not (low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE):  # NaN too
         raise SnowmeltError(
             f"{where}: gives values from {low:g} to {high:g}, but probabilities were expected; "
-            "if they are logits, set teacher.outputs: logits"
+            "if they are logits, set teacher.outputs: logits",
+            code="teacher-outputs",
         )
     if kind == "probabilities" and values.shape[-3] > 1:
         return values.float().clamp(min=_LOG_EPS_HALF if values.dtype == torch.float16 else LOG_EPS).log()

@@ -38,7 +38,10 @@ def read_preprocessing(folder: Path, transformers: Any, options: OpenOptions) ->
         return Preprocessing(options.normalisation or Normalisation())
     try:
         if "auto_map" in json.loads(path.read_text(encoding="utf-8")):
-            raise SnowmeltError(f"{path}: comes with code of its own (auto_map), which is never run; remove that entry")
+            raise SnowmeltError(
+                f"{path}: comes with code of its own (auto_map), which is never run; remove that entry",
+                code="weights-unsafe",
+            )
         processor = transformers.AutoImageProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
@@ -47,7 +50,7 @@ def read_preprocessing(folder: Path, transformers: Any, options: OpenOptions) ->
         raise
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise SnowmeltError(f"{path}: transformers cannot read it: {reason}") from error
+        raise SnowmeltError(f"{path}: transformers cannot read it: {reason}", code="teacher-unreadable") from error
     normalisation = options.normalisation or _normalisation(settings, path)
     return Preprocessing(normalisation, _size(settings), bool(settings.get("do_flip_channel_order")))
 
@@ -60,7 +63,10 @@ def _normalisation(settings: Mapping[str, Any], path: Path) -> Normalisation:
     if settings.get("do_normalize"):
         mean, std = _three(settings.get("image_mean"), path), _three(settings.get("image_std"), path)
     if min(std) <= 0:
-        raise SnowmeltError(f"{path}: image_std {list(std)} must be positive; set teacher.mean and teacher.std")
+        raise SnowmeltError(
+            f"{path}: image_std {list(std)} must be positive; set teacher.mean and teacher.std",
+            code="teacher-normalisation",
+        )
     return Normalisation(_scaled(mean, scale), _scaled(std, scale))
 
 
@@ -68,7 +74,10 @@ def _three(values: Any, path: Path) -> tuple[float, float, float]:
     if isinstance(values, int | float):
         values = [values] * 3
     if not isinstance(values, list | tuple) or len(values) != 3:
-        raise SnowmeltError(f"{path}: {values!r} is no mean or deviation of three channels; set teacher.mean and .std")
+        raise SnowmeltError(
+            f"{path}: {values!r} is no mean or deviation of three channels; set teacher.mean and .std",
+            code="teacher-normalisation",
+        )
     return float(values[0]), float(values[1]), float(values[2])
 
 

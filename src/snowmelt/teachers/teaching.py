@@ -49,7 +49,8 @@ class StoredTeaching:
         if len(batch.maps) != len(self.encoding.planes) or batch.placement is None:
             raise SnowmeltError(
                 f"the batch has {len(batch.maps)} stored planes and the encoding {len(self.encoding.planes)}; "
-                "give the data set the view of the same cache (maps=)"
+                "give the data set the view of the same cache (maps=)",
+                code="call-incomplete",
             )
         with torch.no_grad():
             return resample(self.encoding.decode(batch.maps), batch.placement, batch.images.shape[-1])

@@ -35,7 +35,9 @@ def open_run(target: str, options: OpenOptions) -> NetworkTeacher:
     """
     best = Path(target) / BEST_WEIGHTS
     if not best.is_file():
-        raise SnowmeltError(f"{target}: holds no {BEST_WEIGHTS.as_posix()}; give a run folder or a weights file")
+        raise SnowmeltError(
+            f"{target}: holds no {BEST_WEIGHTS.as_posix()}; give a run folder or a weights file", code="run-unfinished"
+        )
     return open_weights(str(best), options)
 
 
@@ -59,13 +61,14 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn for nothing
             network = found.build()
     except SnowmeltError as error:
-        raise SnowmeltError(f"{path}: {error}") from error
+        raise SnowmeltError(f"{path}: {error}", code=error.code) from error
     try:
         unused = [*load_strictly(network, state), *others]
     except SnowmeltError as error:
         raise SnowmeltError(
             f"{path}: its tensors do not fit {_name_of(found)}: {error}; use a complete file, or name the network that "
-            "it holds with teacher.network.architecture and teacher.network.encoder"
+            "it holds with teacher.network.architecture and teacher.network.encoder",
+            code="weights-keys",
         ) from error
     _say_what_was_found(path, found, described, unused, options)
     normalisation = options.normalisation or _normalisation_in(metadata, path) or normalisation_of(found.encoder)
@@ -93,7 +96,9 @@ def _as_described(description: Any) -> IdentifiedNetwork:
             int(description["out_channels"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise SnowmeltError(f"its metadata does not describe a network ({error!r}); the file is damaged") from error
+        raise SnowmeltError(
+            f"its metadata does not describe a network ({error!r}); the file is damaged", code="weights-unreadable"
+        ) from error
 
 
 def _say_what_was_found(
@@ -138,7 +143,9 @@ def _normalisation_in(metadata: Mapping[str, Any], path: Path) -> Normalisation 
         mean, std = ([float(value) for value in metadata[key]] for key in ("mean", "std"))
         return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
     except (TypeError, ValueError, IndexError) as error:
-        raise SnowmeltError(f"{path}: mean and std in its metadata are not three numbers each") from error
+        raise SnowmeltError(
+            f"{path}: mean and std in its metadata are not three numbers each", code="weights-unreadable"
+        ) from error
 
 
 def _classes_in(metadata: Mapping[str, Any], channels: int) -> tuple[str, ...] | None:

@@ -30,7 +30,9 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         if not 0 < decay < 1:
-            raise SnowmeltError(f"the decay of the average of weights is {decay}; it must be between 0 and 1")
+            raise SnowmeltError(
+                f"the decay of the average of weights is {decay}; it must be between 0 and 1", code="settings-value"
+            )
         self.decay = decay
         self._names = list(network.state_dict())
         values = list(network.state_dict(keep_vars=True).values())

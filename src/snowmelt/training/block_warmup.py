@@ -25,7 +25,9 @@ class BlockWarmup:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.epochs) and self.epochs >= 0):
-            raise SnowmeltError(f"a block warms up over {self.epochs} epochs; it must be 0 or more")
+            raise SnowmeltError(
+                f"a block warms up over {self.epochs} epochs; it must be 0 or more", code="settings-value"
+            )
 
     def factor(self, position: float, thawed_in: int) -> float:
         """Factor on the rate, at ``position`` epochs, of a block that thawed in epoch ``thawed_in``."""

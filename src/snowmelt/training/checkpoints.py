@@ -124,7 +124,8 @@ class Checkpoints:
         if different:
             raise SnowmeltError(
                 f"{self.last}: cannot go on with other settings: {'; '.join(different)}; "
-                "use the same settings, or start anew with --overwrite or --run-name"
+                "use the same settings, or start anew with --overwrite or --run-name",
+                code="run-other-settings",
             )
         self._check_parts(content, {"projections": projections, "average": average})
         network.load_state_dict(content["network"])
@@ -147,10 +148,13 @@ class Checkpoints:
             content = torch.load(self.last, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
             raise SnowmeltError(
-                f"{self.last}: is damaged or no checkpoint ({type(error).__name__}); start anew with --overwrite"
+                f"{self.last}: is damaged or no checkpoint ({type(error).__name__}); start anew with --overwrite",
+                code="checkpoint-damaged",
             ) from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise SnowmeltError(f"{self.last}: was not written by this version of Snowmelt; use --overwrite")
+            raise SnowmeltError(
+                f"{self.last}: was not written by this version of Snowmelt; use --overwrite", code="checkpoint-version"
+            )
         return content
 
     def _check_parts(self, content: Mapping[str, Any], parts: Mapping[str, object | None]) -> None:
@@ -159,7 +163,8 @@ class Checkpoints:
             if (content.get(key) is None) != (part is None):
                 raise SnowmeltError(
                     f"{self.last}: cannot go on with {names[key]} switched on or off in between; "
-                    "use the same settings, or start anew with --overwrite or --run-name"
+                    "use the same settings, or start anew with --overwrite or --run-name",
+                    code="run-other-settings",
                 )
 
     def _describe(self, state: TrainState) -> dict[str, Any]:

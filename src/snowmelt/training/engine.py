@@ -32,7 +32,9 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if available[name])
     if not available.get(device, False):
-        raise SnowmeltError(f"device {device!r} is not available here; use --device cpu or --device auto")
+        raise SnowmeltError(
+            f"device {device!r} is not available here; use --device cpu or --device auto", code="device-unavailable"
+        )
     return device
 
 
@@ -43,7 +45,9 @@ def resolve_precision(precision: str, device: str) -> str:
         SnowmeltError: fp16 on a CPU, which has no fast fp16 and needs no loss scaling with bf16.
     """
     if precision == "16" and device == "cpu":
-        raise SnowmeltError("precision 16 is for GPUs; on the CPU use --precision bf16 or 32")
+        raise SnowmeltError(
+            "precision 16 is for GPUs; on the CPU use --precision bf16 or 32", code="precision-unavailable"
+        )
     if precision != "auto":
         return precision
     if device == "cuda":
@@ -75,7 +79,8 @@ def refuse_lone_tasks() -> None:
         raise SnowmeltError(
             f"SLURM started {tasks} tasks, which know nothing of each other; start one a machine, with `srun "
             '--ntasks-per-node=1 torchrun --nnodes "$SLURM_NNODES" --nproc-per-node GPUS ...` (docs/scale.md has the '
-            "whole line), or set WORLD_SIZE=1 if a single process is meant"
+            "whole line), or set WORLD_SIZE=1 if a single process is meant",
+            code="processes-unconnected",
         )
 
 

@@ -25,7 +25,9 @@ class DistillationFade:
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
-            raise SnowmeltError(f"distillation fades over {self.epochs} epochs; it takes at least 1")
+            raise SnowmeltError(
+                f"distillation fades over {self.epochs} epochs; it takes at least 1", code="settings-value"
+            )
 
     def begins(self, miou: float, teacher_miou: float | None, fade_from: int | None) -> bool:
         """Whether the epoch with these scores is the first in which the student has passed its teacher."""

@@ -58,6 +58,7 @@ def score_images(engine: Engine, batches: Iterable[Batch], images: int, classes:
     total = int(engine.sum_over_processes(outside))
     if total:
         raise SnowmeltError(
-            f"{total} pixels have a label outside the classes 0..{classes - 1}; correct the labels or the classes"
+            f"{total} pixels have a label outside the classes 0..{classes - 1}; correct the labels or the classes",
+            code="mask-label",
         )
     return engine.sum_over_processes(counts).cpu().numpy()

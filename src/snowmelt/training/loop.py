@@ -147,7 +147,8 @@ def read_tallies(run: TrainingRun, state: TrainState, tally: Tally, suspects: Su
         raise SnowmeltError(
             f"epoch {state.epoch}, step {state.step}: loss or gradient was not finite in {state.skipped_in_a_row} "
             "steps in a row; lower --set optimizer.lr, use --precision 32, or check the teacher and "
-            f"the images, the last of which were {name_images(run, state.suspects)}"
+            f"the images, the last of which were {name_images(run, state.suspects)}",
+            code="numbers-not-finite",
         )
     if skipped.steps:
         announce_skipped(run, state, skipped)

@@ -173,7 +173,7 @@ def react(run: TrainingRun, state: TrainState, survey: Survey) -> None:
         told += f": no more than {_blocks(most)} for this run"
     else:
         images = run.options.batch_size * run.options.accumulate
-        raise SnowmeltError(f"{told}; {ways_out(survey, images, under_way=state.step > 0)}")
+        raise SnowmeltError(f"{told}; {ways_out(survey, images, under_way=state.step > 0)}", code="memory-does-not-fit")
     run.announcer.tell(Message(told, "warning"))
 
 

@@ -119,12 +119,14 @@ def shrink(run: TrainingRun, state: TrainState, size: int, words: str) -> None:
     if size == 1:
         raise SnowmeltError(
             f"{place} with a single image at a time ({words}); use a smaller data.image_size or network, or thaw fewer "
-            "blocks (--set thaw.most=N)"
+            "blocks (--set thaw.most=N)",
+            code="memory-exhausted",
         )
     if run.options.memory == "off":
         raise SnowmeltError(
             f"{place} with {size} images at a time ({words}); go on with --resume --set reactions.memory=split, or "
-            "start anew with a smaller training.batch_size"
+            "start anew with a smaller training.batch_size",
+            code="memory-exhausted",
         )
     half = size // 2
     if run.engine.world_size > 1:
@@ -140,7 +142,9 @@ def shrink(run: TrainingRun, state: TrainState, size: int, words: str) -> None:
 def stop_all(run: TrainingRun, reason: str, micro_batch: int) -> NoReturn:
     """Leave a note for the run that goes on, and end this process; ``torchrun`` then ends the others."""
     leave_note(run.checkpoints.folder, run.engine.rank, micro_batch)
-    raise SnowmeltError(f"{reason}; go on with --resume, which then computes in micro-batches of {micro_batch}")
+    raise SnowmeltError(
+        f"{reason}; go on with --resume, which then computes in micro-batches of {micro_batch}", code="memory-exhausted"
+    )
 
 
 def follow_notes(run: TrainingRun, state: TrainState) -> None:

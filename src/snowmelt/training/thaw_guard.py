@@ -60,11 +60,18 @@ class ThawGuard:
 
     def __post_init__(self) -> None:
         if self.patience < 1:
-            raise SnowmeltError(f"the thaw guard reacts after {self.patience} epochs; it takes at least 1")
+            raise SnowmeltError(
+                f"the thaw guard reacts after {self.patience} epochs; it takes at least 1", code="settings-value"
+            )
         if not (math.isfinite(self.margin) and self.margin >= 0):
-            raise SnowmeltError(f"the thaw guard's margin is {self.margin}; it must be 0 or more")
+            raise SnowmeltError(
+                f"the thaw guard's margin is {self.margin}; it must be 0 or more", code="settings-value"
+            )
         if not 0 < self.floor <= 1:
-            raise SnowmeltError(f"the thaw guard's lowest factor is {self.floor}; it must be above 0 and at most 1")
+            raise SnowmeltError(
+                f"the thaw guard's lowest factor is {self.floor}; it must be above 0 and at most 1",
+                code="settings-value",
+            )
 
     def judge(
         self, before: GuardState, validation: float, training: float, thawed: int, waiting: bool

@@ -116,12 +116,14 @@ def _open_folder(
     except SnowmeltError as error:
         opened.findings.append(Finding("error", "classes", str(error), "mend the list of classes"))
     parts: list[Part] = []
+    code = ""
     for split, (images, masks) in folders.items():
         try:
             matches = match_files(images, masks)
         except SnowmeltError as error:
             what, _, advice = str(error).rpartition("; ")
             opened.findings.append(Finding("error", "folder", what or str(error), advice))
+            code = error.code
             continue
         parts.append(FolderPart(split, matches))
         missing = [Item(str(images / name), split) for name in matches.without_mask]
@@ -143,7 +145,7 @@ def _open_folder(
                 )
             )
     if not parts and opened.findings:
-        raise SnowmeltError(f"{opened.findings[-1].what}; {opened.findings[-1].advice}")
+        raise SnowmeltError(f"{opened.findings[-1].what}; {opened.findings[-1].advice}", code=code)
     return parts
 
 

@@ -48,7 +48,8 @@ def compare_experiment(request: CompareRequest, as_json: bool = False) -> Compar
         count = len(failures.reasons)
         raise SnowmeltError(
             f"{count} {'run' if count == 1 else 'runs'} failed ({', '.join(failures.reasons)}), the comparison is of "
-            f"the others; {first}: {reason}"
+            f"the others; {first}: {reason}",
+            code="comparison-failed",
         )
     return comparison
 
@@ -64,7 +65,9 @@ def _compare(request: CompareRequest) -> tuple[Material, Comparison, Failures]:
             write_comparison(material, comparison)
     if comparison is None:
         reasons = "; ".join(f"{run}: {reason}" for run, reason in failures.reasons.items())
-        raise SnowmeltError(f"{material.folder.root}: no run of {material.base} came to its end ({reasons})")
+        raise SnowmeltError(
+            f"{material.folder.root}: no run of {material.base} came to its end ({reasons})", code="comparison-failed"
+        )
     return material, comparison, failures
 
 

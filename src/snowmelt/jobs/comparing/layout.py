@@ -88,7 +88,8 @@ def held(engine: Engine, path: Path, waits: bool) -> Iterator[None]:
         taken = engine.rank == 0 and not _lock(file, waits)
         if int(engine.sum_over_processes(torch.tensor(int(taken), device=engine.device))):
             raise SnowmeltError(
-                f"{path.parent}: another process trains {path.stem.lstrip('.')}; wait for it, or give other --seeds"
+                f"{path.parent}: another process trains {path.stem.lstrip('.')}; wait for it, or give other --seeds",
+                code="run-busy",
             )
         yield
 
@@ -99,7 +100,8 @@ def _opened(path: Path) -> IO[str]:
         return path.open("a")
     except OSError as error:
         raise SnowmeltError(
-            f"{path.parent}: cannot be made or written ({error}); choose a place you may write with --set output=DIR"
+            f"{path.parent}: cannot be made or written ({error}); choose a place you may write with --set output=DIR",
+            code="file-unwritable",
         ) from error
 
 

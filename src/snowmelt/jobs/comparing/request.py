@@ -44,10 +44,15 @@ def read_seeds(text: str) -> tuple[int, ...]:
     elif len(words) == 1 and _is_number(words[0]) and int(words[0]) > 0:
         return tuple(range(int(words[0])))
     if not all(_is_number(word) for word in words) or text.strip() == "0":
-        raise SnowmeltError(f"--seeds {text}: write a number of seeds such as 3, or the seeds themselves such as 0,1,4")
+        raise SnowmeltError(
+            f"--seeds {text}: write a number of seeds such as 3, or the seeds themselves such as 0,1,4",
+            code="option-value",
+        )
     seeds = tuple(int(word) for word in words)
     if len(set(seeds)) < len(seeds):
-        raise SnowmeltError(f"--seeds {text}: a seed is given twice; each gives the same run again")
+        raise SnowmeltError(
+            f"--seeds {text}: a seed is given twice; each gives the same run again", code="option-value"
+        )
     return seeds
 
 

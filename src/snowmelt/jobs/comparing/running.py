@@ -69,7 +69,7 @@ def train_seed(
                 best = folder.run(ready.name, seed).checkpoints / "best.safetensors"
                 score_student(session, config, best, part, folder.scores(ready.name, seed))
         else:
-            nothing = SnowmeltError("no epoch has a score, so there are no best weights")
+            nothing = SnowmeltError("no epoch has a score, so there are no best weights", code="run-unfinished")
             session.say(failures.add(ready.name, seed, nothing))
 
 

@@ -105,7 +105,8 @@ def read_scores(path: Path, owner: str) -> dict[str, np.ndarray]:
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise SnowmeltError(
             f"{path}: cannot be read ({error}); scores of these images were there, and test is read once: put it back, "
-            "or delete it to score again"
+            "or delete it to score again",
+            code="file-unreadable",
         ) from error
 
 

@@ -108,7 +108,9 @@ def _write(path: Path, content: dict[str, Any], material: Material, worst: list[
             row["overlay"] = str(picture.relative_to(path.parent))
         replace_file(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise SnowmeltError(f"{path.parent}: cannot be written ({error}); give another folder with --output") from error
+        raise SnowmeltError(
+            f"{path.parent}: cannot be written ({error}); give another folder with --output", code="file-unwritable"
+        ) from error
 
 
 def print_evaluation(content: dict[str, Any], path: Path) -> None:

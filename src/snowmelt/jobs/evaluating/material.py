@@ -87,7 +87,9 @@ def settings_for(run: TrainedRun, request: EvaluateRequest) -> ExperimentConfig:
     here = {"training": {"device": request.device or "auto"}, "data": {"store": "none"}}
     if run.root is None:
         if request.data is None:
-            raise SnowmeltError(f"{run.weights}: lies in no run, so its images are not known; give --data SPEC")
+            raise SnowmeltError(
+                f"{run.weights}: lies in no run, so its images are not known; give --data SPEC", code="run-needed"
+            )
         alone = {
             "name": run.name,
             "output": request.output or folder_of(run),  # what is learned about the files is kept there
@@ -119,7 +121,9 @@ def choose_part(splits: Splits, split: str | None) -> tuple[str, Source]:
         split = "val" if splits.test is None else "test"
     source = {"train": splits.train, "val": splits.val, "test": splits.test}[split]
     if source is None:
-        raise SnowmeltError("the data have no test part; give --split val, or other images with --data")
+        raise SnowmeltError(
+            "the data have no test part; give --split val, or other images with --data", code="data-part-missing"
+        )
     return split, source
 
 
@@ -129,7 +133,8 @@ def check_classes(run: TrainedRun, source: Source) -> None:
     if not same:
         raise SnowmeltError(
             f"{run.weights}: its classes are {', '.join(run.classes)}, but those of the data are "
-            f"{', '.join(source.classes)}; give --data with the classes that it was trained on"
+            f"{', '.join(source.classes)}; give --data with the classes that it was trained on",
+            code="network-classes",
         )
 
 

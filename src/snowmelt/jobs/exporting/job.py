@@ -89,7 +89,9 @@ def _make_onnx(request: ExportRequest, trained: TrainedRun, network: nn.Module) 
     if not quantised.holds:
         too_much = f"int8 costs too much: {quantised.describe()}, and at most {100 * MOST_DROP:.0f} point is accepted"
         if not request.force:
-            raise SnowmeltError(f"{too_much}; nothing was written; --force writes it all the same")
+            raise SnowmeltError(
+                f"{too_much}; nothing was written; --force writes it all the same", code="export-accuracy"
+            )
         _say(f"warning: {too_much}; written because of --force")
     return [export, quantised]
 
@@ -137,11 +139,13 @@ def _suffix(request: ExportRequest) -> str:
 def _refuse_place(path: Path, trained: TrainedRun, request: ExportRequest) -> None:
     """Before anything is computed: a place that must not be written to."""
     if path.resolve() == trained.weights.resolve():
-        raise SnowmeltError(f"{path}: is the file that is exported; choose another place with --output")
+        raise SnowmeltError(
+            f"{path}: is the file that is exported; choose another place with --output", code="output-taken"
+        )
     if request.card:
         refuse_strangers(path, CARD_FILES)
     elif path.is_dir():
-        raise SnowmeltError(f"{path}: is a folder; name a file with --output")
+        raise SnowmeltError(f"{path}: is a folder; name a file with --output", code="output-taken")
 
 
 def _size(count: int) -> str:

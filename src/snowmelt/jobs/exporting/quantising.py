@@ -62,7 +62,8 @@ def open_data_of(trained: TrainedRun, side: int | None = None) -> Session:
     """
     if trained.config is None or trained.root is None:
         raise SnowmeltError(
-            f"{trained.weights}: a lone file tells no data to calibrate and score on; give the run folder"
+            f"{trained.weights}: a lone file tells no data to calibrate and score on; give the run folder",
+            code="run-needed",
         )
     root = trained.root.resolve()
     values = {

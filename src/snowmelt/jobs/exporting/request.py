@@ -35,10 +35,13 @@ class ExportRequest:
             given = {"--quantize": self.int8, "--size": self.size, "--bake-normalisation": self.bake_normalisation}
             wrong = [name for name, value in given.items() if value]
             if wrong:
-                raise SnowmeltError(f"{wrong[0]} is for ONNX files; add --format onnx, or leave it out")
+                raise SnowmeltError(
+                    f"{wrong[0]} is for ONNX files; add --format onnx, or leave it out", code="option-unused"
+                )
         if self.int8 and self.size is not None and self.size[0] != self.size[1]:
             raise SnowmeltError(
-                "--quantize int8 scores on square pictures, as training does; give --size NxN, or leave --size out"
+                "--quantize int8 scores on square pictures, as training does; give --size NxN, or leave --size out",
+                code="option-conflict",
             )
 
     @property
@@ -59,5 +62,7 @@ def read_size(text: str) -> tuple[int, int] | None:
         return None
     found = re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", text)
     if found is None:
-        raise SnowmeltError(f"--size {text!r}: give HxW in pixels (256x320), N for a square, or {DYNAMIC}")
+        raise SnowmeltError(
+            f"--size {text!r}: give HxW in pixels (256x320), N for a square, or {DYNAMIC}", code="option-value"
+        )
     return int(found[1]), int(found[2] or found[1])

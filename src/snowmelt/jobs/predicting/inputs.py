@@ -64,14 +64,16 @@ def find_inputs(inputs: Sequence[Path], leave_out: Path) -> Found:
             paths, videos = _pictures_below(given, leave_out.resolve())
             if not paths:
                 hint = f", only {videos} videos; name them one by one" if videos else f" ({', '.join(IMAGE_SUFFIXES)})"
-                raise SnowmeltError(f"{given}: holds no pictures{hint}")
+                raise SnowmeltError(f"{given}: holds no pictures{hint}", code="data-no-images")
             passed_over += videos
             found += [(inside / path.relative_to(given).as_posix(), path) for path in paths]
         elif not given.exists():
-            raise SnowmeltError(f"{given}: no such file or folder")
+            raise SnowmeltError(f"{given}: no such file or folder", code="file-missing")
         elif given.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
             known = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
-            raise SnowmeltError(f"{given}: neither a picture nor a video by its name; known are {known}")
+            raise SnowmeltError(
+                f"{given}: neither a picture nor a video by its name; known are {known}", code="input-unknown"
+            )
         else:
             found.append((PurePosixPath(given.name), given))
     first: dict[str, tuple[PurePosixPath, Path]] = {}

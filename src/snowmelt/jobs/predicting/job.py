@@ -48,7 +48,7 @@ def predict_pictures(request: PredictRequest, as_json: bool = False) -> dict[str
     if any(item.is_video for item in found.items):
         opencv()  # say at once what is missing
     elif request.frames:
-        raise SnowmeltError("--frames: is for videos, and none is among the inputs; leave it out")
+        raise SnowmeltError("--frames: is for videos, and none is among the inputs; leave it out", code="option-unused")
     targets = Targets(root, request.save, request.frames)
     fit = _fit(request, model)
     items = targets.choose(found.items, overwrite=request.overwrite, resume=request.resume)
@@ -88,7 +88,9 @@ def predict_pictures(request: PredictRequest, as_json: bool = False) -> dict[str
 def _own_images(model: Model) -> Found:
     """The validation images of the run, where nothing else was given."""
     if model.config is None:
-        raise SnowmeltError(f"{model.file}: no run lies around it, so give pictures, folders or videos to predict on")
+        raise SnowmeltError(
+            f"{model.file}: no run lies around it, so give pictures, folders or videos to predict on", code="run-needed"
+        )
     return Found(items_of(open_data(model.config).val))
 
 
@@ -99,7 +101,8 @@ def _fit(request: PredictRequest, model: Model) -> Fit:
     if model.size is not None and request.tile not in model.size:
         raise SnowmeltError(
             f"--tile {request.tile}: {model.file} takes {model.size[0]} x {model.size[1]} pixels only; export it with "
-            "--size dynamic, or leave the option out"
+            "--size dynamic, or leave the option out",
+            code="picture-size",
         )
     if request.tile == "off":
         return Native(model.stride)
@@ -174,7 +177,7 @@ def _predict_videos(items: list[Item], targets: Targets, predictor: Predictor, t
 
 def _fail(item: Item, error: SnowmeltError, tally: Tally, display: Display) -> None:
     reason = " ".join(str(error).split())
-    tally.failed.append({"input": item.shown, "reason": reason})
+    tally.failed.append({"input": item.shown, "reason": reason, "code": error.code})
     display.say(f"skipped: {reason}")
 
 

@@ -67,7 +67,9 @@ def open_model(source: str, weights: Literal["best", "last"] | None, device: str
     """
     if Path(source).suffix.lower() == ONNX_SUFFIX:
         if weights is not None:
-            raise SnowmeltError(f"--weights {weights}: an ONNX file has the weights it has; leave the option out")
+            raise SnowmeltError(
+                f"--weights {weights}: an ONNX file has the weights it has; leave the option out", code="option-unused"
+            )
         return open_exported(Path(source), torch.device(resolve_device(device)))
     run = open_run(source, weights or "best")
     return model_of_run(run, resolve_device(device))
@@ -111,7 +113,10 @@ def open_exported(path: Path, device: torch.device) -> Model:
         SnowmeltError: no such file, a damaged one, or one of another origin.
     """
     if not path.is_file():
-        raise SnowmeltError(f"{path}: there is no such ONNX file; write one with 'snowmelt export RUN --format onnx'")
+        raise SnowmeltError(
+            f"{path}: there is no such ONNX file; write one with 'snowmelt export RUN --format onnx'",
+            code="file-missing",
+        )
     session = open_session(path, device)
     facts = _facts(session, path)
     try:
@@ -120,7 +125,7 @@ def open_exported(path: Path, device: torch.device) -> Model:
         side = int(facts["image_size"])
         inside = bool(facts["normalised_inside"])
     except (KeyError, TypeError, ValueError) as error:
-        raise SnowmeltError(f"{path}: its metadata lack {error}; export the run anew") from error
+        raise SnowmeltError(f"{path}: its metadata lack {error}; export the run anew", code="export-foreign") from error
     image = _image_input(session, path)
     model = OnnxModel(session, image, _PIXELS if inside else normalisation, str(path))
     output = _output(session, path)
@@ -148,13 +153,17 @@ def _facts(session: Any, path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(metadata.get(_KEY, "null"))
     except ValueError as error:
-        raise SnowmeltError(f"{path}: its metadata are damaged; export the run anew") from error
+        raise SnowmeltError(f"{path}: its metadata are damaged; export the run anew", code="export-foreign") from error
     if not isinstance(facts, dict):
         raise SnowmeltError(
-            f"{path}: says nothing of classes and normalisation, so 'snowmelt export' did not write it; export the run"
+            f"{path}: says nothing of classes and normalisation, so 'snowmelt export' did not write it; export the run",
+            code="export-foreign",
         )
     if facts.get("format") != _FORMAT:
-        raise SnowmeltError(f"{path}: was exported by another version (format {facts.get('format')}); export it anew")
+        raise SnowmeltError(
+            f"{path}: was exported by another version (format {facts.get('format')}); export it anew",
+            code="export-foreign",
+        )
     return facts
 
 
@@ -162,7 +171,10 @@ def _image_input(session: Any, path: Path) -> ImageInput:
     found = session.get_inputs()
     types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
     if len(found) != 1 or len(found[0].shape) != 4 or found[0].type not in types:
-        raise SnowmeltError(f"{path}: does not take one image (B, 3, H, W), so it is no file of 'snowmelt export'")
+        raise SnowmeltError(
+            f"{path}: does not take one image (B, 3, H, W), so it is no file of 'snowmelt export'",
+            code="export-foreign",
+        )
     batch, _, height, width = (side if isinstance(side, int) and side > 0 else None for side in found[0].shape)
     size = (height, width) if height and width else None
     return ImageInput(found[0].name, types[found[0].type], False, batch, size)  # type: ignore[arg-type]
@@ -171,7 +183,9 @@ def _image_input(session: Any, path: Path) -> ImageInput:
 def _output(session: Any, path: Path) -> str:
     names = [output.name for output in session.get_outputs()]
     if "logits" not in names:
-        raise SnowmeltError(f"{path}: has no output 'logits', so it is no file of 'snowmelt export'")
+        raise SnowmeltError(
+            f"{path}: has no output 'logits', so it is no file of 'snowmelt export'", code="export-foreign"
+        )
     return "logits"
 
 

@@ -53,9 +53,9 @@ def read_save(text: str) -> tuple[str, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in KINDS:
-            raise SnowmeltError(f"--save {text}: {word!r} is none of {', '.join(KINDS)}")
+            raise SnowmeltError(f"--save {text}: {word!r} is none of {', '.join(KINDS)}", code="option-value")
     if not words:
-        raise SnowmeltError(f"--save: give one or more of {', '.join(KINDS)}")
+        raise SnowmeltError(f"--save: give one or more of {', '.join(KINDS)}", code="option-value")
     return tuple(kind for kind in KINDS if kind in words)
 
 
@@ -66,12 +66,17 @@ def read_tile(text: str, overlap: float | None) -> tuple[TileMode, float]:
     """
     if text in ("auto", "off"):
         if overlap is not None:
-            raise SnowmeltError(f"--overlap {overlap} is for tiles, and --tile {text} makes none; give --tile SIZE")
+            raise SnowmeltError(
+                f"--overlap {overlap} is for tiles, and --tile {text} makes none; give --tile SIZE",
+                code="option-unused",
+            )
         return ("auto" if text == "auto" else "off"), _USUAL_OVERLAP
     if not (text.isascii() and text.isdigit() and 0 < len(text) <= 5):
-        raise SnowmeltError(f"--tile {text}: give a size in pixels, auto or off")
+        raise SnowmeltError(f"--tile {text}: give a size in pixels, auto or off", code="option-value")
     size = int(text)
     if size < _STRIDE or size % _STRIDE:
         near = max(_STRIDE, round(size / _STRIDE) * _STRIDE)
-        raise SnowmeltError(f"--tile {text}: a tile's side must be a multiple of {_STRIDE}; take {near}")
+        raise SnowmeltError(
+            f"--tile {text}: a tile's side must be a multiple of {_STRIDE}; take {near}", code="option-value"
+        )
     return size, _USUAL_OVERLAP if overlap is None else overlap

@@ -48,7 +48,7 @@ class Targets:
                 and neither ``overwrite`` nor ``resume`` was asked for.
         """
         if overwrite and resume:
-            raise SnowmeltError("--resume and --overwrite exclude each other; give one of them")
+            raise SnowmeltError("--resume and --overwrite exclude each other; give one of them", code="option-conflict")
         files = [self.of(item) for item in items]
         self._refuse_own_inputs(items, files)
         if overwrite:
@@ -57,7 +57,8 @@ class Targets:
         if there and not resume:
             raise SnowmeltError(
                 f"{there[0]}: is there already{f', and {len(there) - 1} more' if len(there) > 1 else ''}; go on with "
-                "--resume, replace with --overwrite, or choose another --output"
+                "--resume, replace with --overwrite, or choose another --output",
+                code="output-exists",
             )
         return [item for item, each in zip(items, files, strict=True) if not all(map(Path.exists, each.values()))]
 
@@ -69,13 +70,14 @@ class Targets:
             for path in each.values():
                 real = os.path.realpath(path)
                 if real in inputs:
-                    raise SnowmeltError(f"{path}: is one of the inputs; choose another --output")
+                    raise SnowmeltError(f"{path}: is one of the inputs; choose another --output", code="output-taken")
                 (folders if path.name.endswith("-frames") and not path.suffix else singles).add(real)
         for real in (*inputs, *singles):
             if os.path.dirname(real) in folders:
                 raise SnowmeltError(
                     f"{os.path.dirname(real)}: is to hold the frames of a video, but other files go there; rename the "
-                    "video or choose another --output"
+                    "video or choose another --output",
+                    code="output-taken",
                 )
 
     def prepare(self, about: Mapping[str, Any], classes: Sequence[str], *, overwrite: bool) -> None:
@@ -92,7 +94,8 @@ class Targets:
                 values = "; ".join(f"{key} was {before.get(key)!r} and is now {about[key]!r}" for key in different)
                 raise SnowmeltError(
                     f"{self.root}: holds predictions that were made otherwise: {values}; choose another --output, or "
-                    "replace with --overwrite"
+                    "replace with --overwrite",
+                    code="output-exists",
                 )
         try:
             for kind in self.kinds:
@@ -102,7 +105,8 @@ class Targets:
                 write_text(self.root / FOLDERS[MASK] / CLASSES, "\n".join(classes) + "\n")
         except OSError as error:
             raise SnowmeltError(
-                f"{self.root}: cannot be written ({error.strerror or error}); choose another --output"
+                f"{self.root}: cannot be written ({error.strerror or error}); choose another --output",
+                code="file-unwritable",
             ) from error
 
     @staticmethod
@@ -112,7 +116,9 @@ class Targets:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SnowmeltError(f"{path}: is no note of a prediction; choose another --output") from error
+            raise SnowmeltError(
+                f"{path}: is no note of a prediction; choose another --output", code="output-taken"
+            ) from error
         return content if isinstance(content, dict) else {}
 
 

@@ -75,7 +75,9 @@ def _aside(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise SnowmeltError(f"{path}: cannot be written ({error.strerror or error}); is there space?") from error
+        raise SnowmeltError(
+            f"{path}: cannot be written ({error.strerror or error}); is there space?", code="file-unwritable"
+        ) from error
 
 
 class Writing:

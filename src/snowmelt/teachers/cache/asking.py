@@ -47,7 +47,9 @@ def answers_of_maps(maps: StoredMaps, mapping: Mapping | None = None) -> Answers
         size = images.shape[-1]
         found = [letterboxed_map(maps, name, size, part, mapping) for name, part in zip(names, filled, strict=True)]
         if len({len(each) for each in found}) > 1:
-            raise SnowmeltError(f"{maps.describe()}: maps of {', '.join(names)} differ in their numbers of channels")
+            raise SnowmeltError(
+                f"{maps.describe()}: maps of {', '.join(names)} differ in their numbers of channels", code="teacher-map"
+            )
         return torch.stack(found)
 
     return ask
@@ -83,5 +85,6 @@ def check_aspect(name: str, shape: tuple[int, int], filled: Filled) -> None:
     if abs(height * filled_width / (width * filled_height) - 1) > _ASPECT_ERROR + rounding:
         raise SnowmeltError(
             f"{name}: its stored map has {height} x {width} values, which is not the picture's shape "
-            f"({filled_height}:{filled_width}); a map has to cover the whole picture, uncropped"
+            f"({filled_height}:{filled_width}); a map has to cover the whole picture, uncropped",
+            code="teacher-map",
         )

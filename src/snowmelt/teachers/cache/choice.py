@@ -100,7 +100,8 @@ def measure(
     if len(logits) == 0 or len(filled) != len(logits) or not temperatures or min(temperatures) <= 0:
         raise SnowmeltError(
             f"{len(logits)} probe pictures, {len(filled)} sizes, temperatures {list(temperatures)}: "
-            "the effect of a cache needs at least one picture with its size and one positive temperature"
+            "the effect of a cache needs at least one picture with its size and one positive temperature",
+            code="call-incomplete",
         )
     whole = [_Tally() for _ in temperatures]
     losses = [[_Tally() for _ in temperatures] for _ in encodings]
@@ -134,7 +135,10 @@ def choose(effects: Sequence[Effect], tolerance: float = TOLERANCE, say: Callabl
     Where none is, the most exact one, and ``say`` gets a line about it. Raises ``SnowmeltError`` for no effects at all.
     """
     if not effects:
-        raise SnowmeltError("no encoding to choose from; set teacher.cache_precision and teacher.cache_stride to auto")
+        raise SnowmeltError(
+            "no encoding to choose from; set teacher.cache_precision and teacher.cache_stride to auto",
+            code="call-incomplete",
+        )
     good = [effect for effect in effects if effect.share <= tolerance]
     if good:
         return min(good, key=lambda effect: (effect.bytes, effect.share))

@@ -63,17 +63,27 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise SnowmeltError(f"cache precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}")
+            raise SnowmeltError(
+                f"cache precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}", code="settings-value"
+            )
         if self.stride not in STRIDES:
-            raise SnowmeltError(f"cache stride {self.stride}: choose one of {', '.join(map(str, STRIDES))}")
+            raise SnowmeltError(
+                f"cache stride {self.stride}: choose one of {', '.join(map(str, STRIDES))}", code="settings-value"
+            )
         if self.size < 1 or self.size % self.stride:
             raise SnowmeltError(
-                f"cache stride {self.stride} does not divide the image size {self.size}; choose another"
+                f"cache stride {self.stride} does not divide the image size {self.size}; choose another",
+                code="cache-format",
             )
         if not 1 <= self.channels <= _MOST_CHANNELS:
-            raise SnowmeltError(f"{self.channels} channels: a cache holds 1 to {_MOST_CHANNELS}; use teacher.mode=live")
+            raise SnowmeltError(
+                f"{self.channels} channels: a cache holds 1 to {_MOST_CHANNELS}; use teacher.mode=live",
+                code="cache-format",
+            )
         if self.top is not None and not 1 <= self.top < self.channels:
-            raise SnowmeltError(f"top {self.top} of {self.channels} channels: it must be 1 to {self.channels - 1}")
+            raise SnowmeltError(
+                f"top {self.top} of {self.channels} channels: it must be 1 to {self.channels - 1}", code="cache-format"
+            )
 
     @property
     def key(self) -> str:
@@ -140,10 +150,15 @@ class Encoding:
         """
         expected = (self.channels, self.size, self.size)
         if tuple(logits.shape) != expected or not all(1 <= side <= self.size for side in filled):
-            raise SnowmeltError(f"logits {tuple(logits.shape)} filled {filled}, but the cache holds {expected}")
+            raise SnowmeltError(
+                f"logits {tuple(logits.shape)} filled {filled}, but the cache holds {expected}", code="array-shape"
+            )
         logits = replicate_edges(logits.detach().float(), filled)
         if not bool(torch.isfinite(logits).all()):
-            raise SnowmeltError("the teacher's logits hold NaN or infinity; check its weights and its precision")
+            raise SnowmeltError(
+                "the teacher's logits hold NaN or infinity; check its weights and its precision",
+                code="numbers-not-finite",
+            )
         arrays = self._pack(shrink(logits, self.stride))
         row = np.concatenate([np.frombuffer(array.tobytes(), dtype=np.uint8) for array in arrays])
         assert row.nbytes == self.row_bytes

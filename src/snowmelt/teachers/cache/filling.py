@@ -124,7 +124,7 @@ def fill(
     """
     known = digests_of(source) if digests is None else list(digests)
     if len(known) != len(source):
-        raise SnowmeltError(f"{len(known)} digests for {len(source)} pictures: give one for each")
+        raise SnowmeltError(f"{len(known)} digests for {len(source)} pictures: give one for each", code="array-shape")
     first = {digest: index for index, digest in reversed(list(enumerate(known)))}  # equal pictures are asked once
     distinct = list(dict.fromkeys(known))
     cache.check_space(len(cache.missing(distinct)))
@@ -184,7 +184,8 @@ def _asked(
     if tuple(logits.shape) != expected:
         raise SnowmeltError(
             f"the teacher answered {tuple(logits.shape)} where {expected} was expected; does it give one logit map for "
-            "each of the student's classes, at the size of the pictures?"
+            "each of the student's classes, at the size of the pictures?",
+            code="teacher-answer",
         )
     return logits.float()
 
@@ -193,4 +194,4 @@ def _encoded(cache: TeacherCache, logits: Tensor, filled: Filled, name: str) -> 
     try:
         return cache.encoding.encode(logits, filled)
     except SnowmeltError as error:
-        raise SnowmeltError(f"{name}: {error}") from error
+        raise SnowmeltError(f"{name}: {error}", code=error.code) from error

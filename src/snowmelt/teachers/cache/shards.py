@@ -33,7 +33,8 @@ class Rows:
             return np.memmap(self.path, dtype=np.uint8, mode="r", offset=self.offset, shape=shape)
         except (OSError, ValueError) as error:
             raise SnowmeltError(
-                f"{self.path}: stored teacher answers that were there before cannot be read ({error}); start again"
+                f"{self.path}: stored teacher answers that were there before cannot be read ({error}); start again",
+                code="store-changed",
             ) from error
 
 
@@ -119,5 +120,6 @@ def write_whole(path: Path, *parts: bytes | memoryview) -> None:
     except OSError as error:
         raise SnowmeltError(
             f"{path.parent}: the teacher cache cannot be written ({error.strerror}); "
-            "set teacher.cache_folder to another place, or teacher.mode=live"
+            "set teacher.cache_folder to another place, or teacher.mode=live",
+            code="file-unwritable",
         ) from error

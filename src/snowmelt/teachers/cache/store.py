@@ -90,7 +90,8 @@ class TeacherCache:
         if wrong or len(digests) != len(rows):
             raise SnowmeltError(
                 f"{len(rows)} rows for {len(digests)} pictures, of shapes {wrong or 'as expected'}; "
-                f"this cache takes rows of {self.encoding.row_bytes} bytes"
+                f"this cache takes rows of {self.encoding.row_bytes} bytes",
+                code="array-shape",
             )
         shard = write_shard(self.folder, self._owner, digests, rows)
         self._seen.add(shard.rows.path.with_suffix(".json").name)
@@ -100,7 +101,10 @@ class TeacherCache:
         """The rows of these pictures, in this order, for any process to read; ``SnowmeltError`` if one is missing."""
         lacking = len(self.missing(digests))
         if lacking:
-            raise SnowmeltError(f"{self.folder}: {lacking} pictures have no stored answer; run snowmelt cache first")
+            raise SnowmeltError(
+                f"{self.folder}: {lacking} pictures have no stored answer; run snowmelt cache first",
+                code="cache-incomplete",
+            )
         places = np.array([self._places[digest] for digest in digests], dtype=np.int64).reshape(-1, 2)
         return StoredMapView(self.encoding, self._shards, places)
 
@@ -113,7 +117,8 @@ class TeacherCache:
             raise SnowmeltError(
                 f"{self.folder}: answers for {count} pictures need {readable_size(needed + spare)}, but "
                 f"{readable_size(free)} are free; set teacher.cache_folder to a larger disk, teacher.cache_stride to a "
-                "larger stride, or teacher.mode=live"
+                "larger stride, or teacher.mode=live",
+                code="disk-full",
             )
 
     def _add(self, shard: Shard) -> None:
@@ -166,7 +171,8 @@ def open_cache(
         if differing:
             raise SnowmeltError(
                 f"{folder}: made for another {' and '.join(differing)}; remove it or set teacher.cache_folder to "
-                "another place"
+                "another place",
+                code="cache-other",
             )
         known = _effects(about, found)
         if len(effects) > len(known):
@@ -189,7 +195,8 @@ def open_cache(
     except OSError as error:
         raise SnowmeltError(
             f"{folder}: the teacher cache cannot be made there ({error.strerror}); "
-            "set teacher.cache_folder to another place, or teacher.mode=live"
+            "set teacher.cache_folder to another place, or teacher.mode=live",
+            code="file-unwritable",
         ) from error
     write_whole(about, json.dumps(content, indent=1).encode())
     return TeacherCache(folder, teacher, encoding, effects, say, verify)
@@ -214,11 +221,15 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
-        raise SnowmeltError(f"{path}: cannot be read ({error.strerror}); give it read permission") from error
+        raise SnowmeltError(
+            f"{path}: cannot be read ({error.strerror}); give it read permission", code="file-unreadable"
+        ) from error
     except ValueError as error:
-        raise SnowmeltError(f"{path}: damaged; remove the folder {path.parent} and start again") from error
+        raise SnowmeltError(
+            f"{path}: damaged; remove the folder {path.parent} and start again", code="cache-damaged"
+        ) from error
     if not isinstance(found, dict):
-        raise SnowmeltError(f"{path}: damaged; remove the folder {path.parent} and start again")
+        raise SnowmeltError(f"{path}: damaged; remove the folder {path.parent} and start again", code="cache-damaged")
     return found
 
 
@@ -226,7 +237,9 @@ def _effects(path: Path, found: dict[str, Any]) -> tuple[Effect, ...]:
     try:
         return tuple(Effect.from_json(values) for values in found.get("effects", ()))
     except (KeyError, TypeError, ValueError) as error:
-        raise SnowmeltError(f"{path}: damaged; remove the folder {path.parent} and start again") from error
+        raise SnowmeltError(
+            f"{path}: damaged; remove the folder {path.parent} and start again", code="cache-damaged"
+        ) from error
 
 
 def _existing(path: Path) -> Path:
