@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import snowmelt.jobs
 from snowmelt._version import __version__
 from snowmelt.cli.app import app, suit_the_processor
 from snowmelt.config_manager import REFERENCE, ConfigManager
-from snowmelt.errors import SnowmeltError
+from snowmelt.errors import SnowmeltError, Stopped
+from snowmelt.jobs.signals import handed_to
 
 PROMISED = {
     "train": {
@@ -279,6 +281,45 @@ def test_an_error_of_several_lines_becomes_one(snowmelt_command: Any, monkeypatc
 def test_debug_shows_where_an_error_comes_from(snowmelt_command: Any) -> None:
     with pytest.raises(SnowmeltError, match="there is no experiment named 'plane'"):
         snowmelt_command("--debug", "train", "plane")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_in_one_line(
+    number: signal.Signals, code: int, snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snowmelt.jobs, "train_experiment", lambda *_, **__: os.kill(os.getpid(), number))
+    answer = snowmelt_command("train", "plain")
+    assert answer.code == code and answer.out == ""
+    assert answer.err == f"stopped by {number.name}; what was saved is kept, and --resume goes on from it\n"
+
+
+def test_a_stopped_run_says_where_in_one_process_of_several(
+    snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise Stopped("stopped by SIGTERM at epoch 1, step 7; go on with --resume", signal.SIGTERM)
+
+    monkeypatch.setattr(snowmelt.jobs, "train_experiment", stop)
+    answer = snowmelt_command("train", "plain")
+    assert (answer.code, answer.err) == (143, "stopped by SIGTERM at epoch 1, step 7; go on with --resume\n")
+    monkeypatch.setenv("RANK", "1")
+    answer = snowmelt_command("train", "plain")
+    assert (answer.code, answer.err) == (143, "")
+
+
+def test_a_connection_that_a_signal_has_cut_is_no_bug(snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process ended first, and this one was in the middle of talking to it."""
+
+    def lose(*arguments: object, **options: object) -> None:
+        with handed_to(lambda _: True):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError("connection closed by peer")
+
+    monkeypatch.setattr(snowmelt.jobs, "train_experiment", lose)
+    with pytest.raises(RuntimeError, match="peer"):  # there is no other process
+        snowmelt_command("train", "plain")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert snowmelt_command("train", "plain").code == 143
 
 
 def test_ctrl_c_says_how_to_go_on(snowmelt_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

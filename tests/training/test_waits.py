@@ -21,11 +21,12 @@ from snowmelt.losses import DISTILLATION_TERMS
 from snowmelt.models import Thaw
 from snowmelt.teachers import LiveTeaching, NetworkTeacher, StoredTeaching
 from snowmelt.teachers.cache.encoding import Encoding
-from snowmelt.training import Engine, TrainingRun, TrainState, WeightAverage
+from snowmelt.training import Engine, StopRequest, TrainingRun, TrainState, WeightAverage
 from snowmelt.training.loop import train_epoch
 from snowmelt.training.meter import Meter
 from snowmelt.training.stages import enter_stage
 from snowmelt.training.step import train_step
+from snowmelt.training.stopping import Stopping
 from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
 
@@ -92,7 +93,7 @@ def test_a_longer_epoch_reads_no_more_from_the_device(case: str, tmp_path: Path)
         run.train_batches = [batch] * steps
         run.average = WeightAverage(run.learner, 0.9) if case in AVERAGED else None
         with Waits() as waits:
-            train_epoch(run, state, Meter(run.engine.device))
+            train_epoch(run, state, Meter(run.engine.device), Stopping(run.engine, StopRequest()))
         assert state.step_in_epoch == steps and state.skipped == 0 and list(state.sums) == [*names]
         seen[steps] = waits.seen
     assert seen[5] == seen[1]

@@ -33,7 +33,8 @@ from snowmelt.cli.options import (
 )
 from snowmelt.cli.predict import predict
 from snowmelt.cli.report import report
-from snowmelt.errors import SnowmeltError
+from snowmelt.errors import SnowmeltError, Stopped
+from snowmelt.jobs.signals import CaughtSignals, catching_signals, exit_code
 
 app = typer.Typer(
     name="snowmelt",
@@ -47,6 +48,7 @@ app = typer.Typer(
 
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C
+KEPT = "what was saved is kept, and --resume goes on from it"
 
 
 def _version(value: bool) -> None:
@@ -223,7 +225,7 @@ def demo() -> None:
 
 
 def main() -> None:
-    """Entry point: errors of the user in one line, exit code 1; 2 for usage; 130 after Ctrl-C."""
+    """Entry point: errors of the user in one line, exit code 1; 2 for usage; 130 after Ctrl-C, 143 after SIGTERM."""
     sys.exit(run(app))
 
 
@@ -239,16 +241,40 @@ def suit_the_processor() -> None:
 def run(command: Any) -> int:
     """Run a typer app and give its exit code, with every user's mistake as one line on stderr."""
     suit_the_processor()
-    try:
-        command(standalone_mode=True)
-    except SnowmeltError as error:
-        if os.environ.get("SNOWMELT_DEBUG"):
-            raise
+    with catching_signals() as signals:
+        try:
+            command(standalone_mode=True)
+        except Stopped as stopped:
+            return _stopped(str(stopped), exit_code(stopped.signal))
+        except SystemExit as end:
+            if signals.first is not None:
+                return _stopped(f"stopped by {signals.first.name}; {KEPT}", exit_code(signals.first))
+            code = end.code if isinstance(end.code, int) else 0
+            if code == INTERRUPTED:
+                typer.echo(f"interrupted; {KEPT}", err=True)
+            return code
+        except Exception as error:
+            return _failed(error, signals)
+    return 0
+
+
+def _stopped(text: str, code: int) -> int:
+    """Say once, however many processes there are, that a signal ended the command."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(text, err=True)
+    return code
+
+
+def _failed(error: Exception, signals: CaughtSignals) -> int:
+    """A user's mistake in one line; an error that only says that a signal ended another process first, not at all.
+
+    Raises any other error again: a traceback is what a bug needs.
+    """
+    if os.environ.get("SNOWMELT_DEBUG"):
+        raise error
+    if isinstance(error, SnowmeltError):
         typer.echo(f"error[{error.code}]: {' '.join(str(error).split())}", err=True)
         return 1
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
-        if code == INTERRUPTED:
-            typer.echo("interrupted; what was saved is kept, and --resume goes on from it", err=True)
-        return code
-    return 0
+    if signals.first is None or os.environ.get("WORLD_SIZE", "1") == "1":
+        raise error
+    return _stopped(f"stopped by {signals.first.name}; {KEPT}", exit_code(signals.first))

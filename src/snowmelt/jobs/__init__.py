@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from snowmelt.jobs.predicting import PredictRequest, predict_pictures, read_save, read_tile
     from snowmelt.jobs.request import describe_configs, prepare
     from snowmelt.jobs.scoring import score_run
+    from snowmelt.jobs.signals import catching_signals
     from snowmelt.jobs.starting import init_experiment
     from snowmelt.jobs.surveying import check_data
     from snowmelt.jobs.teaching import teach_experiment
@@ -31,6 +32,7 @@ __all__ = [
     "PredictRequest",
     "benchmark_run",
     "cache_teacher",
+    "catching_signals",
     "check_data",
     "compare_experiment",
     "describe_configs",
@@ -61,6 +63,7 @@ _HOMES = {
     "PredictRequest": "snowmelt.jobs.predicting",
     "benchmark_run": "snowmelt.jobs.benchmarking",
     "cache_teacher": "snowmelt.jobs.caching",
+    "catching_signals": "snowmelt.jobs.signals",
     "check_data": "snowmelt.jobs.surveying",
     "compare_experiment": "snowmelt.jobs.comparing",
     "describe_configs": "snowmelt.jobs.request",

@@ -13,6 +13,7 @@ from snowmelt.jobs.page import write_report
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
 from snowmelt.jobs.session import Session
+from snowmelt.jobs.signals import handed_to
 from snowmelt.reporting import (
     MetricTables,
     ProgressDisplay,
@@ -24,7 +25,7 @@ from snowmelt.reporting import (
     draw_plots,
 )
 from snowmelt.schedules import make_plan
-from snowmelt.training import Announcer, Listener, TrainingRun, TrainState, fit
+from snowmelt.training import Announcer, Listener, StopRequest, TrainingRun, TrainState, fit
 
 
 def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
@@ -50,6 +51,9 @@ def run_training(
 
     Returns:
         The outcome, as ``summary.json`` holds it.
+
+    Raises:
+        Stopped: a signal came (see ``jobs/signals.py``); the run is saved and goes on when it is resumed.
     """
     root = config.output / config.name
     if resume:
@@ -83,7 +87,9 @@ def run_training(
         folder.write_config(config.model_dump(mode="json"))
         folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
     try:
-        state = fit(run)
+        run.stop = StopRequest()
+        with handed_to(run.stop.ask):
+            state = fit(run)
         record = make_record(session, config, run, state, summary)
         if session.leads:
             if advises:

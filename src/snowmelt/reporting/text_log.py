@@ -21,6 +21,7 @@ from snowmelt.training.events import (
     Message,
     RunEnded,
     RunStarted,
+    RunStopped,
     StageCompiled,
     StageStarted,
     StepEnded,
@@ -67,6 +68,9 @@ class TextLog(Listener):
                 f"best_miou={_figure(event.best_miou)}"
             )
             self._write(self._summary.text())
+        elif isinstance(event, RunStopped):
+            self._ended = True
+            self._write(event.text)
 
     def close(self) -> None:
         if self._file is None:

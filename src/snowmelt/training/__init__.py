@@ -13,6 +13,7 @@ from snowmelt.training.options import LoopOptions
 from snowmelt.training.run import Teaching, TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
+from snowmelt.training.stopping import StopRequest
 from snowmelt.training.thaw_guard import GuardState, ThawGuard
 from snowmelt.training.trial import StageCost, try_stages
 
@@ -33,6 +34,7 @@ __all__ = [
     "Score",
     "Scorer",
     "StageCost",
+    "StopRequest",
     "Teaching",
     "ThawGuard",
     "TrainState",

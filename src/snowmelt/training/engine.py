@@ -177,13 +177,14 @@ class Engine:
         torch.distributed.all_reduce(total)  # Fabric's own would put a barrier before it, for which the host waits
         return total
 
-    def largest(self, value: float) -> float:
-        """The largest of all processes' values; the value itself where there is one process."""
+    def largest(self, *values: float) -> list[float]:
+        """Of each value the largest that any process has; the values themselves where there is one process."""
         if self.world_size == 1:
-            return value
-        values = torch.zeros(self.world_size, dtype=torch.float64, device=self.device)
-        values[self.rank] = value
-        return self.sum_over_processes(values).max().item()  # every other entry is zero, so this gathers
+            return list(values)
+        table = torch.zeros(self.world_size, len(values), dtype=torch.float64)
+        table[self.rank] = torch.tensor(values, dtype=torch.float64)
+        # Every other row is zero, so this gathers.
+        return self.sum_over_processes(table.to(self.device)).amax(dim=0).tolist()
 
     def share_buffers(self, network: nn.Module) -> None:
         """Give every process the first one's buffers (norm statistics).

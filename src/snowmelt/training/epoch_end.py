@@ -1,17 +1,20 @@
-"""The end of an epoch: score, keep the best, tell, react, save."""
+"""The end of an epoch: score, keep the best, tell, react, save; and the end of a run that was asked to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from snowmelt.training.events import EpochEnded
+from snowmelt.errors import Stopped
+from snowmelt.training.events import EpochEnded, RunStopped
 from snowmelt.training.memory_notes import drop_notes
 from snowmelt.training.meter import Meter
 from snowmelt.training.reactions import react
 from snowmelt.training.run import TrainingRun
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
+from snowmelt.training.stopping import Stopping
 from snowmelt.training.telling import make_record
 
 
@@ -28,13 +31,20 @@ def make_scorer(run: TrainingRun) -> Scorer:
     )
 
 
-def end_epoch(run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool) -> None:
-    """Score, save, tell."""
+def end_epoch(
+    run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool, stopping: Stopping
+) -> None:
+    """Score, save, tell.
+
+    Raises:
+        ScoreCut: a process was asked to stop meanwhile; nothing has come of it.
+    """
     meter.stop_training()
     if not complete:
         save_last(run, state)  # before the score: the uninterrupted run does not score here
     with scored_weights(run):
-        score = scorer.score(run.network, run.schedules.temperature_at(state.epoch), run.weights_at(state))
+        temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
+        score = scorer.score(run.network, temperature, weights, cut=lambda: stopping.asked_here)
         best = keep_best(run, state, score, complete)
     run.announcer.tell(EpochEnded(make_record(run, state, score, meter, complete, best)))
     # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
@@ -64,6 +74,24 @@ def keep_best(run: TrainingRun, state: TrainState, score: Score, complete: bool)
     if run.engine.rank == 0:
         run.checkpoints.save_best(state, run.network, complete)
     return True
+
+
+def stop_here(run: TrainingRun, state: TrainState, stopping: Stopping, saved: bool = False) -> NoReturn:
+    """End a run that was asked to stop: its position saved, its listeners told.
+
+    Args:
+        saved: the last checkpoint has this very position.
+
+    Raises:
+        Stopped: always.
+    """
+    stopping.at_boundary(state.step)  # a process that was not asked itself learns by what signal
+    assert stopping.signal is not None
+    if not saved:
+        save_last(run, state)
+    event = RunStopped(stopping.signal.name, state.epoch, state.step)
+    run.announcer.tell(event)
+    raise Stopped(event.text, stopping.signal)
 
 
 def save_last(run: TrainingRun, state: TrainState) -> None:

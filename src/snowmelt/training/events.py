@@ -109,6 +109,20 @@ class RunEnded:
 
 
 @dataclass(frozen=True)
+class RunStopped:
+    """The run was asked to stop, by ``signal``, and its checkpoint is written; it goes on from there one day."""
+
+    signal: str  # its name, such as SIGTERM
+    epoch: int
+    step: int  # optimizer steps done so far in the run
+
+    @property
+    def text(self) -> str:
+        """A line for a person."""
+        return f"stopped by {self.signal} at epoch {self.epoch}, step {self.step}; go on with --resume"
+
+
+@dataclass(frozen=True)
 class Message:
     """A line for a person: ``info`` or ``warning``. Warnings are repeated in the run's summary."""
 
@@ -116,7 +130,7 @@ class Message:
     level: Literal["info", "warning"] = "info"
 
 
-Event = RunStarted | StageStarted | StageCompiled | StepEnded | EpochEnded | RunEnded | Message
+Event = RunStarted | StageStarted | StageCompiled | StepEnded | EpochEnded | RunEnded | RunStopped | Message
 
 
 class Listener:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training.average import WeightAverage
-from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last
+from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last, stop_here
 from snowmelt.training.events import RunEnded, StageCompiled
 from snowmelt.training.memory_guard import guard_memory
 from snowmelt.training.meter import Meter
 from snowmelt.training.out_of_memory import CarefulSteps, follow_notes
 from snowmelt.training.reactions import out_of_patience
 from snowmelt.training.run import TrainingRun
+from snowmelt.training.scoring import ScoreCut, Scorer
 from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
 from snowmelt.training.state import TrainState
 from snowmelt.training.step import StepOutcome
+from snowmelt.training.stopping import Stopping
 from snowmelt.training.suspects import Suspects
 from snowmelt.training.tally import Tally
 from snowmelt.training.telling import (
@@ -37,6 +40,7 @@ def fit(run: TrainingRun) -> TrainState:
 
     Raises:
         SnowmeltError: a checkpoint that does not fit, or losses that stay not finite.
+        Stopped: ``run.stop`` asked for it; the last checkpoint has the position, inside the epoch too.
     """
     # The optimizer's moments are loaded to where the parameters are, so the network moves first.
     run.learner.to(run.engine.device)
@@ -57,19 +61,8 @@ def fit(run: TrainingRun) -> TrainState:
             run.average.restart()
     follow_notes(run, state)
     guard_memory(run, state)
-    reason: Literal["complete", "max_steps", "plateau"] = "complete"
-    while state.epoch < run.schedules.epochs:
-        if state.step >= run.last_step:
-            reason = "max_steps"
-            break
-        if out_of_patience(run, state):
-            reason = "plateau"
-            break
-        compiles = enter_stage(run, state) and run.engine.compiles
-        meter = Meter(run.engine.device)
-        train_epoch(run, state, meter, compiles)
-        complete = state.step_in_epoch == run.sampler.steps_per_epoch
-        end_epoch(run, state, scorer, meter, complete)
+    with nullcontext() if run.stop is None else run.stop.heeding():
+        reason = train_epochs(run, state, scorer)
     compare_with_teacher(run, state, scorer)
     if reason != "max_steps":
         announce_never_thawed(run, state)
@@ -77,8 +70,40 @@ def fit(run: TrainingRun) -> TrainState:
     return state
 
 
-def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: bool = False) -> None:
-    """The remaining steps of the current epoch, or as many as the run still has.
+def train_epochs(run: TrainingRun, state: TrainState, scorer: Scorer) -> Literal["complete", "max_steps", "plateau"]:
+    """Every epoch that is left, and why there is none after them.
+
+    An epoch that was cut between its steps and its score has no step left and gets its score, the last and partial one
+    of ``max_steps`` too.
+
+    Raises:
+        Stopped: somebody asked for it.
+    """
+    stopping = Stopping(run.engine, run.stop)
+    while state.epoch < run.schedules.epochs:
+        if state.step >= run.last_step and state.step_in_epoch == 0:
+            return "max_steps"
+        if out_of_patience(run, state):
+            return "plateau"
+        compiles = enter_stage(run, state) and run.engine.compiles
+        meter = Meter(run.engine.device)
+        train_epoch(run, state, meter, stopping, compiles)
+        if stopping.at_boundary(state.step):
+            stop_here(run, state, stopping)
+        complete = state.step_in_epoch == run.sampler.steps_per_epoch
+        try:
+            end_epoch(run, state, scorer, meter, complete, stopping)
+        except ScoreCut:
+            stop_here(run, state, stopping)
+        if stopping.at_boundary(state.step):
+            stop_here(run, state, stopping, saved=True)
+        if not complete:
+            return "max_steps"
+    return "complete"
+
+
+def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, stopping: Stopping, compiles: bool = False) -> None:
+    """The remaining steps of the current epoch, or as many as the run still has, or until somebody asks for the end.
 
     ``compiles``: the first of them waits for a compiler, and how long it took is told.
     """
@@ -87,7 +112,7 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: boo
     suspects = Suspects(run.engine, run.options.batch_size * run.options.accumulate)
     steps = CarefulSteps(run)
     run.sampler.set_position(state.epoch, state.step_in_epoch)
-    for batch in run.train_batches:
+    for batch in run.train_batches if state.step < run.last_step else ():
         rates = set_learning_rates(run, state)
         seed_step(run.options.seed, state.epoch, state.step_in_epoch, run.engine.rank)
         began = time.perf_counter()
@@ -107,7 +132,7 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, compiles: boo
             losses = read_losses(run, outcome)
             read_tallies(run, state, tally, suspects)
         announce_step(run, state, rates, losses, len(batch))
-        if state.step >= run.last_step:
+        if state.step >= run.last_step or stopping.after_step(state.step):
             break
         every = run.options.checkpoint_every
         if every and state.step_in_epoch % every == 0 and state.step_in_epoch < run.sampler.steps_per_epoch:

@@ -73,7 +73,8 @@ def guard_memory(run: TrainingRun, state: TrainState) -> None:
     stages = coming_stages(run, state)
     if mode == "off" or not stages:
         return
-    limit = -run.engine.largest(-float(run.options.memory_limit or memory_room(run.engine.device)))
+    [most] = run.engine.largest(-float(run.options.memory_limit or memory_room(run.engine.device)))
+    limit = -most
     falls = reset_peak(run.engine.device)
     size = state.micro_batch or run.options.batch_size
     with trying(run) as trial:

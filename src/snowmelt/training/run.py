@@ -20,6 +20,7 @@ from snowmelt.training.events import Announcer
 from snowmelt.training.features import FeatureMatching
 from snowmelt.training.options import LoopOptions
 from snowmelt.training.state import TrainState
+from snowmelt.training.stopping import StopRequest
 
 Teaching: TypeAlias = Callable[[Batch], Tensor]
 """A batch on the device -> the teacher's logits (B, C, N, N) about it, float32 and without a graph.
@@ -42,6 +43,7 @@ class TrainingRun:
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
         name_of: a training image's position in its source -> what a person calls it.
+        stop: what the loop looks at after each step; with several processes, all of them have one or none has.
     """
 
     name: str
@@ -68,6 +70,7 @@ class TrainingRun:
     module: nn.Module | None = None
     stepper: Optimizer | None = None
     average: WeightAverage | None = None
+    stop: StopRequest | None = None
 
     @property
     def learner(self) -> nn.Module:

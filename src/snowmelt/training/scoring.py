@@ -38,6 +38,10 @@ class Score:
     teacher_confusion: PixelCounts | None = None
 
 
+class ScoreCut(Exception):
+    """Scoring was broken off, in all processes: there is no score."""
+
+
 @dataclass
 class TeacherMemory:
     """The teacher's answers on a set that is scored again and again, in the order of its batches.
@@ -76,6 +80,7 @@ class Sums:
         precise = torch.float32 if engine.device_name == "mps" else torch.float64
         self._terms = torch.zeros(len(self._names), dtype=precise, device=engine.device)
         self._counts = torch.zeros(len(Counts._fields) + 1, dtype=torch.int64, device=engine.device)
+        self.cut = False  # not every batch of this process was added
         self.student = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
         self.teacher = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
 
@@ -92,12 +97,19 @@ class Sums:
         self._counts += torch.stack([*count(batch), agreed])
 
     def read(self) -> tuple[dict[str, float], dict[str, int]]:
-        """Terms and counts ("agreed": pixels on which student and teacher agree) of all processes; waits."""
+        """Terms and counts ("agreed": pixels on which student and teacher agree) of all processes; waits.
+
+        Raises:
+            ScoreCut: in all processes, when some process has not added all of its batches.
+        """
         reduce = self._engine.sum_over_processes
         for confusion in (self.student, self.teacher):
             confusion.matrix, confusion.outside = reduce(confusion.matrix).cpu(), reduce(confusion.outside).cpu()
             confusion.check()
-        terms, counts = reduce(self._terms).tolist(), reduce(self._counts).tolist()
+        terms = reduce(self._terms).tolist()
+        *counts, cut = reduce(torch.cat([self._counts, self._counts.new_tensor([self.cut])])).tolist()
+        if cut:
+            raise ScoreCut
         names = (*Counts._fields, "agreed")
         return dict(zip(self._names, terms, strict=True)), dict(zip(names, counts, strict=True))
 
@@ -122,22 +134,38 @@ class Scorer:
     memory: TeacherMemory = field(default_factory=TeacherMemory)
 
     def score(
-        self, network: nn.Module, temperature: float | None = None, weights: Mapping[str, float] | None = None
+        self,
+        network: nn.Module,
+        temperature: float | None = None,
+        weights: Mapping[str, float] | None = None,
+        cut: Callable[[], bool] | None = None,
     ) -> Score:
         """Score ``network`` in eval mode; its former mode is restored.
 
         ``weights`` replace weights of the objective. Unlabelled pixels count in distillation terms alone.
+
+        Args:
+            cut: asked after each batch whether to break off. Processes may differ: one is enough for all.
+
+        Raises:
+            ScoreCut: in all processes, when it was broken off.
         """
         self.engine.share_buffers(network)
         was_training = network.training
         network.eval()
         try:
             with torch.no_grad():
-                return self._score(network, 1.0 if temperature is None else temperature, weights)
+                return self._score(network, 1.0 if temperature is None else temperature, weights, cut)
         finally:
             network.train(was_training)
 
-    def _score(self, network: nn.Module, temperature: float, weights: Mapping[str, float] | None) -> Score:
+    def _score(
+        self,
+        network: nn.Module,
+        temperature: float,
+        weights: Mapping[str, float] | None,
+        cut: Callable[[], bool] | None,
+    ) -> Score:
         sums = Sums(self.engine, len(self.classes), self.objective.term_names(self.teacher is not None))
         for position, host_batch in enumerate(self.batches):
             batch = host_batch.to(self.engine.device, non_blocking=True)
@@ -156,6 +184,9 @@ class Scorer:
                 **dict.fromkeys(Counts._fields, 1),
             )
             sums.add(terms, batch, logits, teacher_logits)
+            if cut is not None and cut():
+                sums.cut = True  # the other processes learn of it where they add up
+                break
         return self._result(sums, weights)
 
     def _autocast(self) -> AbstractContextManager[Any]:

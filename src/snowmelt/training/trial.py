@@ -80,7 +80,8 @@ class Trial:
         reset_peak(run.engine.device)
         seconds = statistics.median(self._durations(steps, micro_batch))
         peak = read_peak(run.engine.device) - self._overhead
-        return StageCost(run.engine.largest(seconds), int(run.engine.largest(peak)))
+        most_seconds, most_bytes = run.engine.largest(seconds, peak)
+        return StageCost(most_seconds, int(most_bytes))
 
     def _durations(self, steps: int, micro_batch: int | None) -> list[float]:
         """Seconds of each step but the first."""

@@ -22,6 +22,7 @@ from snowmelt.jobs.predicting.request import MASK, OVERLAY, PROBABILITIES, Predi
 from snowmelt.jobs.predicting.targets import Targets
 from snowmelt.jobs.predicting.videos import predict_video
 from snowmelt.jobs.predicting.writing import Writing, write_mask, write_overlay, write_probabilities
+from snowmelt.jobs.signals import Interrupted
 
 PREDICTED = Path("predicted")
 """Where results lie unless another folder is given."""
@@ -71,7 +72,7 @@ def predict_pictures(request: PredictRequest, as_json: bool = False) -> dict[str
     try:
         _predict_pictures([item for item in items if not item.is_video], targets, predictor, tally, display)
         _predict_videos([item for item in items if item.is_video], targets, predictor, tally, display)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         display.stop()
         display.say(f"stopped: {len(tally.files)} of {len(items)} are whole in {root}; --resume goes on")
         raise
