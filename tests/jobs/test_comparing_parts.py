@@ -16,9 +16,8 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import CompareRequest, read_names, read_seeds
 from snowmelt.jobs.comparing import budget as budgets
 from snowmelt.jobs.comparing import job
-from snowmelt.jobs.comparing.layout import CompareFolder, held
+from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.scaling import with_epochs
-from snowmelt.training import Engine
 
 
 @pytest.mark.parametrize(
@@ -104,24 +103,6 @@ def test_equal_seconds_by_real_steps_told_before_and_decided_once(
     assert material.taught.arms[-1].config.training.epochs == 3
     _, said = overheard(job._prepare, replace(request, own=(slow + " seed=0",), arms=("plain",)))
     assert "trying the stages" not in said
-
-
-def test_two_comparisons_do_not_train_one_run(tmp_path: Path) -> None:
-    engine, path = Engine("cpu", "32"), tmp_path / "x-compare" / ".plain-seed0.lock"
-    with (
-        held(engine, path, waits=False),
-        pytest.raises(SnowmeltError, match="another process trains plain-seed0"),
-        held(engine, path, waits=False),
-    ):
-        pytest.fail("both have it")
-    with held(engine, path, waits=False):
-        pass
-    (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(SnowmeltError, match=r"cannot be made or written .* output=DIR"),
-        held(engine, tmp_path / "file" / "x-compare" / ".lock", waits=True),
-    ):
-        pytest.fail("nothing can lie in a file")
 
 
 def test_runs_are_found_by_arm_and_seed(tmp_path: Path) -> None:

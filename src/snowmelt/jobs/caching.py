@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from rich.console import Console
 
-from snowmelt.build import BuiltTeaching, ProgressLines, choose_mode, live_teaching, stored_teaching
+from snowmelt.build import BuiltTeaching, ProgressLines, cache_root, choose_mode, live_teaching, stored_teaching
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.locking import held
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 from snowmelt.reporting import effects_table
@@ -34,15 +35,19 @@ def prepare_teaching(session: Session, found: FoundTeacher) -> tuple[Session, Bu
 
 
 def fill_cache(session: Session, found: FoundTeacher) -> tuple[BuiltTeaching, TeacherCache, FillReport]:
-    """Store what is missing, and say what that was."""
-    teaching, cache, report = stored_teaching(
-        session.config,
-        found.teacher,
-        session.splits,
-        session.engine,
-        session.say,
-        ProgressLines("teacher cache", session.say),
-    )
+    """Store what is missing, and say what that was. Two runs do not ask one teacher the same at the same time."""
+    root, name = cache_root(session.config), found.teacher.digest[:16]
+    what = f"{root}: another run stores answers of this teacher"
+    lock = root / f".{name}.lock"
+    with held(session.engine, lock, what, waits=True, say=session.say, needed=False):
+        teaching, cache, report = stored_teaching(
+            session.config,
+            found.teacher,
+            session.splits,
+            session.engine,
+            session.say,
+            ProgressLines("teacher cache", session.say),
+        )
     encoding, images = cache.encoding, len(session.splits.train)
     asked = int(session.engine.sum_over_processes(torch.tensor(report.images, device=session.engine.device)))
     done = (

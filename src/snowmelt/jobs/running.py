@@ -9,6 +9,7 @@ from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_count
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.advising import give_advice
+from snowmelt.jobs.locking import refuse_held
 from snowmelt.jobs.page import write_report
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
@@ -25,11 +26,15 @@ from snowmelt.reporting import (
     draw_plots,
 )
 from snowmelt.schedules import make_plan
-from snowmelt.training import Announcer, Listener, StopRequest, TrainingRun, TrainState, fit
+from snowmelt.training import Announcer, Listener, StopRequest, TrainingRun, TrainState, fit, has_checkpoint
 
 
 def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
-    """Say at once, before data is read or a teacher trained, that a run is there already or the flags disagree."""
+    """Say at once, before data is read or a teacher trained, that a run is there already or the flags disagree.
+
+    That another process is writing it at this moment is the first thing to know.
+    """
+    refuse_held(root)
     if (resume and overwrite) or (RunFolder(root).is_run and not (resume or overwrite)):
         RunFolder.create(root, resume, overwrite)  # raises, with the ways out
 
@@ -46,6 +51,8 @@ def run_training(
     advises: bool = False,
 ) -> dict[str, Any]:
     """Train, and leave a run folder with everything in it. A finished run that is resumed is left alone.
+
+    The caller holds the folder (``held_run``).
 
     ``advises``: say at the end what the curves suggest, and keep it in the outcome.
 
@@ -71,7 +78,6 @@ def run_training(
     tables: list[Listener] = [MetricTables(folder), ValidationScores(folder), TextLog(folder)]
     listeners = [*tables, tensorboard, ProgressDisplay(folder), summary]
     announcer = Announcer(listeners if session.leads else [])
-    resumes = resume and (folder.checkpoints / "last.ckpt").exists()
     run = make_run(
         config,
         session.splits,
@@ -80,12 +86,11 @@ def run_training(
         teaching=teaching,
         announcer=announcer,
         patience=patience,
-        resumes=resumes,
+        resumes=resume and has_checkpoint(folder.checkpoints),
         notices=(*session.warnings, *notices),
     )
     if session.leads:
-        folder.write_config(config.model_dump(mode="json"))
-        folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
+        describe_run(folder, config, run)
     try:
         run.stop = StopRequest()
         with handed_to(run.stop.ask):
@@ -104,6 +109,12 @@ def run_training(
     session.engine.barrier()
     session.say(f"Everything about this run lies in {root}")
     return record
+
+
+def describe_run(folder: RunFolder, config: ExperimentConfig, run: TrainingRun) -> None:
+    """What will happen, before it does: the settings and the plan."""
+    folder.write_config(config.model_dump(mode="json"))
+    folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
 
 
 def make_record(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from snowmelt.build import (
     OpenedTeacher,
     labelled_only,
@@ -17,6 +19,7 @@ from snowmelt.build import (
 )
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.locking import held, lock_of
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import run_training
 from snowmelt.jobs.session import Session, open_session
@@ -105,9 +108,31 @@ def run_folder_of(source: str) -> Path | None:
 
 
 def train_teacher(session: Session, keep: bool = False) -> Path:
-    """Weights of the automatic teacher; trains it, or goes on with a training that was cut."""
-    config = session.config
-    experiment = teacher_experiment(config, session.splits)
+    """Weights of the automatic teacher; trains it, or goes on with a training that was cut.
+
+    While another run trains the same teacher, this one waits for it and then takes what there is.
+    """
+    experiment = teacher_experiment(session.config, session.splits)
+    root = experiment.output / experiment.name
+    if _first_has(session, trained_teacher(session, experiment, keep)):
+        return RunFolder(root).checkpoints / "best.safetensors"
+    what = f"teacher: {root} is being trained by another run"
+    with held(session.engine, lock_of(root), what, waits=True, say=session.say):
+        if _first_has(session, trained_teacher(session, experiment, keep)):
+            return RunFolder(root).checkpoints / "best.safetensors"
+        begun = RunFolder(root).is_run
+        state = "is not finished, so it is trained further" if begun else "is not there yet, so it is trained first"
+        session.say(
+            f"teacher: {experiment.student.encoder} {state} on the same data, "
+            f"for at most {experiment.training.epochs} epochs, into {root}"
+        )
+        labelled = replace(session, splits=labelled_only(session.splits))
+        run_training(labelled, experiment, resume=begun, patience=session.config.teacher.patience)
+    return RunFolder(root).checkpoints / "best.safetensors"
+
+
+def trained_teacher(session: Session, experiment: ExperimentConfig, keep: bool) -> Path | None:
+    """Weights of the automatic teacher where it needs no training; ``keep``: as much of it as there is."""
     root = experiment.output / experiment.name
     best = RunFolder(root).checkpoints / "best.safetensors"
     record = read_record(root)
@@ -117,15 +142,13 @@ def train_teacher(session: Session, keep: bool = False) -> Path:
     if keep and record is not None and best.exists():
         session.say(f"teacher: {root} stays as it was when the student began (best mIoU {_score(record)})")
         return best
-    begun = RunFolder(root).is_run
-    what = "is not finished, so it is trained further" if begun else "is not there yet, so it is trained first"
-    session.say(
-        f"teacher: {experiment.student.encoder} {what} on the same data, "
-        f"for at most {experiment.training.epochs} epochs, into {root}"
-    )
-    labelled = replace(session, splits=labelled_only(session.splits))
-    run_training(labelled, experiment, resume=begun, patience=config.teacher.patience)
-    return best
+    return None
+
+
+def _first_has(session: Session, found: Path | None) -> bool:
+    """The answer of the first process for all: another run may finish the teacher while they look."""
+    mine = torch.tensor(int(session.leads and found is not None), device=session.engine.device)
+    return bool(int(session.engine.sum_over_processes(mine)))
 
 
 def notices_of(root: Path, record: dict[str, Any] | None) -> list[str]:

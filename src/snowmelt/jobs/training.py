@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.jobs.caching import prepare_teaching
+from snowmelt.jobs.locking import held_run
 from snowmelt.jobs.records import best_plain
 from snowmelt.jobs.running import adopt_choices, check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 from snowmelt.reporting import RunFolder
+from snowmelt.training import has_checkpoint
 
 
 def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -24,9 +27,14 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
     if resume:
         config = adopt_choices(root, config)
     session = open_session(config)
+    with held_run(session.engine, root):
+        return _train(session, root, resume, overwrite)
+
+
+def _train(session: Session, root: Path, resume: bool, overwrite: bool) -> dict[str, Any]:
     if resume:
         check_same_settings(root, session.config)  # before a teacher is trained for a run that cannot go on
-    begun = resume and (RunFolder(root).checkpoints / "last.ckpt").exists()
+    begun = resume and has_checkpoint(RunFolder(root).checkpoints)
     found = find_teacher(session, keep=begun)
     teaching = None
     if found is not None:

@@ -11,7 +11,7 @@ from snowmelt.models.quicken import quicken
 from snowmelt.models.statistics import calibrate_norms
 from snowmelt.models.strict_load import load_strictly
 from snowmelt.models.thaw import Thaw
-from snowmelt.models.weight_files import load_weights, save_weights
+from snowmelt.models.weight_files import load_weights, read_metadata, save_weights
 from snowmelt.models.weights import WeightsReport, choose_weights, load_encoder_weights
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "normalisation_of",
     "normalise",
     "quicken",
+    "read_metadata",
     "save_weights",
     "split_network",
     "unreached_parameters",

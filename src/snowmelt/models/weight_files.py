@@ -9,6 +9,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from snowmelt.disk import named
 from snowmelt.errors import SnowmeltError
 
 _METADATA_KEY = "snowmelt"
@@ -33,7 +35,7 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
     The file loads strictly into a plain network of the same shape: no prefix of a wrapper (DDP, ``torch.compile``),
     and tied tensors are written once per name. A reader sees the old file or the new one, never a part of it.
 
-    Errors: SnowmeltError if the metadata is not JSON or the file cannot be written.
+    Errors: SnowmeltError if the metadata is not JSON, WriteError (one of them) if the file cannot be written.
     """
     path = Path(path)
     try:
@@ -47,14 +49,14 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
     tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in state.items()}
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, aside, metadata=header)
-        _flush_to_disk(aside)
-        os.replace(aside, path)
-        _flush_to_disk(path.parent)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise SnowmeltError(f"{path} cannot be written: {error}", code="file-unwritable") from error
+        with named(path):
+            _save_file(tensors, aside, header)
+            _flush_to_disk(aside)
+            os.replace(aside, path)
+            _flush_to_disk(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be gone
+            aside.unlink()
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -64,8 +66,14 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     """
     path = Path(path)
     state = read_tensors(path)
-    if path.suffix.lower() != ".safetensors":
-        return state, {}
+    return state, read_metadata(path) if path.suffix.lower() == ".safetensors" else {}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a safetensors file, without its tensors; empty unless ``save_weights`` wrote it.
+
+    Errors: SnowmeltError for a file that is missing, cut short, or no safetensors file.
+    """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_METADATA_KEY)
@@ -76,7 +84,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         raise SnowmeltError(
             f"{path}: its Snowmelt metadata is no mapping; the file is damaged", code="weights-unreadable"
         )
-    return state, metadata
+    return metadata
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -145,6 +153,16 @@ def _unwrapped(key: str) -> str:
     while key.startswith(_WRAPPER_PREFIXES):
         key = key.partition(".")[2]
     return key
+
+
+def _save_file(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata=header)
+    except safetensors.SafetensorError as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from snowmelt.training.average import WeightAverage
 from snowmelt.training.block_warmup import BlockWarmup
-from snowmelt.training.checkpoints import Checkpoints, replacing
+from snowmelt.training.checkpoints import Checkpoints, has_checkpoint
 from snowmelt.training.engine import Engine, mixed_precision_for, resolve_device, resolve_precision
 from snowmelt.training.events import Announcer, EpochRecord, Event, Listener, Message
 from snowmelt.training.fade import DistillationFade
@@ -42,8 +42,8 @@ __all__ = [
     "WeightAverage",
     "answer_of",
     "fit",
+    "has_checkpoint",
     "mixed_precision_for",
-    "replacing",
     "resolve_device",
     "resolve_precision",
     "score_images",

@@ -1,31 +1,35 @@
-"""Checkpoints: ``last`` to go on from, ``best`` to take away."""
+"""Checkpoints: ``last`` to go on from and the one before it, ``best`` to take away."""
 
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from snowmelt.disk import named
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import save_weights
 from snowmelt.training.average import WeightAverage
+from snowmelt.training.best_weights import BestWeights
+from snowmelt.training.sealing import Damaged, read_sealed, write_sealed
 from snowmelt.training.state import TrainState
 
 FORMAT = 1
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class Checkpoints:
     """The ``checkpoints/`` folder of a run.
 
-    ``last.ckpt`` is the whole training state in one file, loadable with ``weights_only=True``; weights as
-    safetensors lie beside it. Every file is written aside, flushed and renamed, so a cut leaves the old one.
+    ``last.ckpt`` is the whole training state in one file, loadable with ``weights_only=True``, and ``previous.ckpt``
+    the one before it; weights as safetensors lie beside them. Every file is written aside, flushed and renamed, so a
+    cut leaves the old one.
 
     Args:
         folder: where the files go.
@@ -45,18 +49,22 @@ class Checkpoints:
         self.identity = dict(identity)
         self.metadata = dict(metadata)
         self.assumed = dict(assumed or {})
+        self.notices: list[str] = []
+        self._best = BestWeights(folder)
+        self._damaged: list[Path] = []
 
     @property
     def last(self) -> Path:
-        return self.folder / "last.ckpt"
+        return self.folder / LAST
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the last; for a moment, while a new one takes its place, the last itself."""
+        return self.folder / PREVIOUS
 
     @property
     def best(self) -> Path:
-        return self.folder / "best.safetensors"
-
-    @property
-    def _best_of_complete_epochs(self) -> Path:
-        return self.folder / "best.complete.safetensors"
+        return self._best.path
 
     def save_last(
         self,
@@ -85,19 +93,15 @@ class Checkpoints:
         }
         with nullcontext() if average is None else average.in_place():
             save_weights(self.folder / "last.safetensors", network, self._describe(state))
-        with replacing(self.last) as file:
-            torch.save(content, file)
+        # Of the two files that can be gone on from, one is whole at every moment, and when the new one cannot be
+        # written both are the old ones.
+        write_sealed(self.last, content, keep=self.previous)
+        self._best.count(state)
 
-    def save_best(self, state: TrainState, network: nn.Module, complete: bool) -> None:
-        """The weights with the best score so far.
-
-        A run that ``max_steps`` stops inside an epoch scores a state that the uninterrupted run never scores. If
-        that state is the best, the best of the complete epochs is kept aside, and a resumed run takes it back.
-        """
+    def save_best(self, state: TrainState, network: nn.Module) -> None:
+        """The weights with the best score so far. Raises ``WriteError``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not complete and self.best.exists():
-            os.replace(self.best, self._best_of_complete_epochs)
-        save_weights(self.best, network, self._describe(state))
+        self._best.save(network, self._describe(state))
 
     def load_last(
         self,
@@ -109,12 +113,14 @@ class Checkpoints:
     ) -> TrainState | None:
         """Put all parts where the last checkpoint left them, and return its state; ``None`` when there is none.
 
+        Where the last one is damaged, that is the one before it; ``notices`` says so.
+
         Raises:
-            SnowmeltError: the file is damaged, or belongs to a run with other settings (each is named).
+            SnowmeltError: both are damaged, or belong to a run with other settings (each is named).
         """
-        if not self.last.exists():
-            return None
         content = self._read()
+        if content is None:
+            return None
         saved = {**self.assumed, **content["identity"]}
         different = [
             f"{key} was {saved.get(key)!r} and is {value!r}"
@@ -138,24 +144,40 @@ class Checkpoints:
         optimizer.load_state_dict(content["optimizer"])
         return TrainState.from_dict(content["state"])
 
-    def take_back_best(self) -> None:
-        """Undo the score of a state that the uninterrupted run never scores; for one process alone, after loading."""
-        if self._best_of_complete_epochs.exists():
-            os.replace(self._best_of_complete_epochs, self.best)
+    def settle(self, state: TrainState) -> None:
+        """Bring the files in line with the state that was loaded; for one process alone, when all have loaded.
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = torch.load(self.last, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError, KeyError) as error:
-            raise SnowmeltError(
-                f"{self.last}: is damaged or no checkpoint ({type(error).__name__}); start anew with --overwrite",
-                code="checkpoint-damaged",
-            ) from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise SnowmeltError(
-                f"{self.last}: was not written by this version of Snowmelt; use --overwrite", code="checkpoint-version"
-            )
-        return content
+        A damaged checkpoint is put aside, so that no whole one gives way to it, and the best weights are those that
+        the state knows of.
+        """
+        for path in self._damaged:
+            with named(path):
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
+        self._best.take_back(state)
+
+    def _read(self) -> dict[str, Any] | None:
+        """The content of the newest checkpoint that is whole."""
+        errors: list[Damaged] = []
+        for path in (self.last, self.previous):
+            if not path.exists():
+                continue
+            try:
+                content = read_sealed(path)
+                if content["format"] != FORMAT:
+                    raise Damaged(path, "was written by another version of Snowmelt", code="checkpoint-version")
+            except Damaged as error:
+                errors.append(error)
+                continue
+            self._damaged = [error.path for error in errors]
+            if path == self.previous:
+                why = f"{errors[0]}" if errors else f"{self.last}: is missing"
+                position = f"epoch {content['state']['epoch']}, step {content['state']['step']}"
+                self.notices.append(f"{why}; this goes on from the one before it, {path} ({position})")
+            return content
+        if not errors:
+            return None
+        why = "; ".join(map(str, errors)) + ("" if len(errors) > 1 else ", and there is none before it")
+        raise SnowmeltError(f"{why}; start anew with --overwrite or --run-name", code=errors[0].code)
 
     def _check_parts(self, content: Mapping[str, Any], parts: Mapping[str, object | None]) -> None:
         names = {"projections": "feature matching", "average": "training.average"}
@@ -174,20 +196,6 @@ class Checkpoints:
         return {**self.metadata, **position}
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write in place of ``path``: written aside, flushed to the disk, renamed, and the folder flushed.
-
-    The path holds the old content or the new, never a part of it.
-    """
-    aside = path.with_name(path.name + ".tmp")
-    with open(aside, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is something in ``checkpoints/`` to go on from, whole or not."""
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()

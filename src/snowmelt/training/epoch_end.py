@@ -72,7 +72,7 @@ def keep_best(run: TrainingRun, state: TrainState, score: Score, complete: bool)
         return False
     state.best_miou, state.best_epoch = score.miou, state.epoch
     if run.engine.rank == 0:
-        run.checkpoints.save_best(state, run.network, complete)
+        run.checkpoints.save_best(state, run.network)
     return True
 
 

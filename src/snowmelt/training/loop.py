@@ -49,8 +49,13 @@ def fit(run: TrainingRun) -> TrainState:
     projections = None if run.features is None else run.features.projections
     parts = (run.network, run.optimizer, projections, run.average, run.engine.scaler)
     state = run.checkpoints.load_last(*parts) or TrainState()
+    if run.engine.largest(state.step, -state.step) != [state.step, -state.step]:
+        raise SnowmeltError(
+            f"{run.checkpoints.folder}: the processes read different checkpoints there; all must see one folder",
+            code="checkpoint-damaged",
+        )
     if run.engine.rank == 0 and state.step > 0:
-        run.checkpoints.take_back_best()
+        run.checkpoints.settle(state)
     run.engine.barrier()
     run.stepper = run.engine.set_up(run.optimizer)
     scorer = make_scorer(run)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from snowmelt.training.checkpoints import replacing
+from snowmelt.disk import replacing
 
 PATTERN = "out_of_memory.*.json"
 KEY = "micro_batch"

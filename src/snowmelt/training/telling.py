@@ -37,7 +37,7 @@ def announce_start(run: TrainingRun, state: TrainState) -> None:
             resumed=state.step > 0,
         )
     )
-    for notice in run.notices:
+    for notice in (*run.notices, *run.checkpoints.notices):
         run.announcer.tell(Message(notice, "warning"))
     if state.suspects:
         text = (

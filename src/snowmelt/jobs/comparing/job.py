@@ -10,7 +10,7 @@ from typing import Any
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.comparing.budget import find_budgets, read_budgets
 from snowmelt.jobs.comparing.collecting import Material, collect, write_comparison
-from snowmelt.jobs.comparing.layout import CompareFolder, held
+from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import prepare_arms
 from snowmelt.jobs.comparing.printing import notes_of, print_budgets, print_comparison
 from snowmelt.jobs.comparing.request import CompareRequest
@@ -18,6 +18,7 @@ from snowmelt.jobs.comparing.running import Failures, refuse_other_settings, tra
 from snowmelt.jobs.comparing.scaling import with_epochs
 from snowmelt.jobs.comparing.scores import main_part, transfer_part
 from snowmelt.jobs.comparing.teachers import Taught, teach_arms
+from snowmelt.jobs.locking import held
 from snowmelt.study import Comparison, base_of, make_arms
 
 
@@ -82,7 +83,8 @@ def _prepare(request: CompareRequest) -> Material:
     epochs = {name: budget.epochs for name, budget in read_budgets(folder).items()} if seconds else {}
     refuse_other_settings(ready, folder, epochs)
     # Another comparison of this folder may be at it with other seeds: teachers and caches are made by one of them.
-    with held(engine, folder.root / ".preparing.lock", waits=True):
+    what = f"{folder.root}: another comparison prepares its teachers there"
+    with held(engine, folder.root / ".preparing.lock", what, waits=True, say=main.say):
         taught = teach_arms(ready, folder)
         budgets = find_budgets(taught, base, folder) if seconds else {}
     if budgets:

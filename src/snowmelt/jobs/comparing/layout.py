@@ -1,21 +1,13 @@
-"""The folder of a comparison: what lies where, and that two comparisons do not write to one run."""
+"""The folder of a comparison: what lies where."""
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-
-import torch
 
 from snowmelt.config import ExperimentConfig
-from snowmelt.errors import SnowmeltError
 from snowmelt.reporting import RunFolder
-from snowmelt.training import Engine
 
 
 @dataclass(frozen=True)
@@ -70,46 +62,3 @@ class CompareFolder:
 def run_name(arm: str, seed: int) -> str:
     """Name of a run and of its folder."""
     return f"{arm}-seed{seed}"
-
-
-@contextmanager
-def held(engine: Engine, path: Path, waits: bool) -> Iterator[None]:
-    """Hold ``path`` against other comparisons on this machine; the first process does it for all of its run.
-
-    The lock ends with the process, however that ends.
-
-    Args:
-        waits: for whoever holds it; else that is an error.
-
-    Raises:
-        SnowmeltError: somebody else holds it.
-    """
-    with _opened(path) as file:
-        taken = engine.rank == 0 and not _lock(file, waits)
-        if int(engine.sum_over_processes(torch.tensor(int(taken), device=engine.device))):
-            raise SnowmeltError(
-                f"{path.parent}: another process trains {path.stem.lstrip('.')}; wait for it, or give other --seeds",
-                code="run-busy",
-            )
-        yield
-
-
-def _opened(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a")
-    except OSError as error:
-        raise SnowmeltError(
-            f"{path.parent}: cannot be made or written ({error}); choose a place you may write with --set output=DIR",
-            code="file-unwritable",
-        ) from error
-
-
-def _lock(file: IO[str], waits: bool) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # a file system without locks: whoever is alone loses nothing
-    return True

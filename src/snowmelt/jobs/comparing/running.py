@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.jobs.comparing.layout import CompareFolder, held, run_name
+from snowmelt.jobs.comparing.layout import CompareFolder, run_name
 from snowmelt.jobs.comparing.preparing import ReadyArm
 from snowmelt.jobs.comparing.scaling import with_epochs
 from snowmelt.jobs.comparing.scores import ScoredPart, score_student
 from snowmelt.jobs.comparing.teachers import Taught
+from snowmelt.jobs.locking import held_run
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import check_same_settings, run_training
 
@@ -80,7 +81,7 @@ def train_one(ready: ReadyArm, seed: int, folder: CompareFolder, taught: Taught)
         SnowmeltError: it cannot be trained to its end.
     """
     session, found = ready.session, taught.found.get(ready.name)
-    with held(session.engine, folder.root / f".{run_name(ready.name, seed)}.lock", waits=False):
+    with held_run(session.engine, folder.run(ready.name, seed).root, "wait for it, or give other --seeds"):
         run_training(
             session,
             ready.of_seed(folder, seed),

@@ -20,10 +20,11 @@ from snowmelt.build import (
 )
 from snowmelt.config import ExperimentConfig
 from snowmelt.data import Source, can_be_stored, file_digest, keys_of
+from snowmelt.disk import replacing
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.session import Session
 from snowmelt.jobs.teaching import FoundTeacher
-from snowmelt.training import Answer, Engine, answer_of, replacing, score_images
+from snowmelt.training import Answer, Engine, answer_of, score_images
 
 OWNER = "weights"  # in the file: the digest of what was scored
 

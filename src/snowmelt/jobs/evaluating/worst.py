@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from snowmelt.data import EvaluationDataset, build_evaluation_transform, collate
+from snowmelt.disk import replacing
 from snowmelt.evaluation import predict_classes, prediction_panel
 from snowmelt.jobs.evaluating.material import Material
 from snowmelt.jobs.pictures import show
-from snowmelt.training import replacing
 
 AT_ONCE = 8  # images, as many as a CPU scores at once
 STEM_LENGTH = 80  # characters of an image's name in that of its picture
