@@ -109,16 +109,19 @@ def test_images(folder: RunFolder, fake_run: Callable) -> None:
 
 
 def test_images_of_a_run_that_goes_on_are_not_doubled(folder: RunFolder, fake_run: Callable) -> None:
-    """A run that was cut by --max-steps has drawn already; what it draws at its real end takes their place."""
+    """A run that was cut by --max-steps has drawn already; what it draws at its real end takes their place.
+
+    So it is where a run was cut between its pictures and its outcome: it goes on with no epoch left.
+    """
     run, panel = fake_run(), np.zeros((10, 20, 3), np.uint8)
-    for events in ([run.started(), *run.epoch(0), *run.epoch(1)], run.rest(2)):
+    for events in ([run.started(), *run.epoch(0), *run.epoch(1)], run.rest(2), run.rest(run.epochs)):
         log = TensorBoardLog(folder)
         for event in events:
             log.receive(event)
-        log.add_images(run.epochs - 1, {"photo": panel})
+        log.add_images(run.epochs, {"photo": panel})
         log.close()
     (image,) = EventAccumulator(str(folder.logs)).Reload().Images("predictions/photo")
-    assert image.step == 5
+    assert image.step == 6
 
 
 def test_event_files_never_share_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,25 @@ def test_a_resume_begins_a_new_file(folder: RunFolder, fake_run: Callable) -> No
     assert [row["epoch"] for row in read_text_log(second)] == [1, 2, 3, 4, 5]
 
 
+def test_what_is_made_again_is_void_in_older_logs(folder: RunFolder, fake_run: Callable) -> None:
+    """Three starts: one that came far, one that did not come to a checkpoint, and one to the end."""
+    run = fake_run()
+    first = feed(folder, [run.started(), *run.epoch(0), *run.epoch(1)])
+    before = first.read_text()
+    with first.open("a") as file:
+        file.write("2026-01-01 00:00:00 step=99 in_ep")  # cut in the middle of a line
+    second = feed(folder, run.rest(1, 1)[:3])
+    feed(folder, run.rest(1, 1))
+    text = "\n".join(path.read_text() for path in sorted(folder.logs.glob("*.txt")))
+    for topic, whole in (("step", range(run.steps * run.epochs)), ("epoch", range(run.epochs))):
+        found = re.findall(rf"^\S+ \S+ {topic}=(\d+) ", text, re.MULTILINE)
+        assert sorted(set(map(int, found))) == [number + (topic == "step") for number in whole]
+        assert topic == "epoch" or len(found) == len(set(found))
+    assert [row["epoch"] for row in read_text_log(first)] == [0]
+    assert " void step=99 in_ep" in first.read_text() and " void step=" in second.read_text()
+    assert first.read_text().replace(" void ", " ").startswith(before)  # nothing else has changed
+
+
 def test_no_teacher_no_temperature(folder: RunFolder, fake_run: Callable) -> None:
     row = read_text_log(feed(folder, fake_run(teacher=False).whole()))[0]
     assert row.keys().isdisjoint({"temperature", "teacher_miou", "agreement"})

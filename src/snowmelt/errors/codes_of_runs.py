@@ -136,6 +136,10 @@ NETWORKS_AND_RUNS: dict[str, Advice] = {
         "Several processes were started that know nothing of each other",
         "Start them with `torchrun`; see docs/scale.md",
     ),
+    "processes-restart": Advice(
+        "Processes of several machines would not find each other after a restart by torchrun",
+        "Export `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` before `torchrun`, or leave `--max-restarts` out",
+    ),
     "memory-does-not-fit": Advice(
         "A run would need more memory than there is",
         "Change the settings that the message lists; see docs/how-to/memory.md",

@@ -13,6 +13,7 @@ from snowmelt.jobs.locking import refuse_held
 from snowmelt.jobs.page import write_report
 from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.jobs.records import is_finished, read_record, write_record
+from snowmelt.jobs.restarts import launcher
 from snowmelt.jobs.session import Session
 from snowmelt.jobs.signals import handed_to
 from snowmelt.reporting import (
@@ -113,7 +114,7 @@ def run_training(
 
 def describe_run(folder: RunFolder, config: ExperimentConfig, run: TrainingRun) -> None:
     """What will happen, before it does: the settings and the plan."""
-    folder.write_config(config.model_dump(mode="json"))
+    folder.write_config(config.model_dump(mode="json"), launcher=launcher())
     folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
 
 
@@ -144,7 +145,8 @@ def finish(
     """Plots and pictures of the best weights."""
     draw_plots(folder)
     panels = draw_predictions(session, config, folder, run)
-    tensorboard.add_images(config.training.epochs - 1, panels)
+    # After the last epoch: a run that goes on there voids all from that number on, and so what it will draw again.
+    tensorboard.add_images(config.training.epochs, panels)
 
 
 def adopt_choices(root: Path, config: ExperimentConfig) -> ExperimentConfig:

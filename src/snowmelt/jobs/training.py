@@ -9,6 +9,7 @@ from snowmelt.config import ExperimentConfig
 from snowmelt.jobs.caching import prepare_teaching
 from snowmelt.jobs.locking import held_run
 from snowmelt.jobs.records import best_plain
+from snowmelt.jobs.restarts import is_restarted
 from snowmelt.jobs.running import adopt_choices, check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
@@ -19,10 +20,14 @@ from snowmelt.training import has_checkpoint
 def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
     """Train ``config`` into ``output/name`` and return the outcome.
 
+    A run that was begun under this very ``torchrun``, which then started its processes anew, goes on in any case.
+
     Raises:
         SnowmeltError: whatever the user can mend: settings, data, an existing run, weights that do not fit.
     """
     root = config.output / config.name
+    if is_restarted(root):
+        resume, overwrite = True, False
     refuse_existing(root, resume, overwrite)
     if resume:
         config = adopt_choices(root, config)

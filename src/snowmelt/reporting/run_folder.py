@@ -115,11 +115,14 @@ class RunFolder:
             ) from error
         return folder
 
-    def write_config(self, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None) -> None:
+    def write_config(
+        self, settings: Mapping[str, Any], versions: Mapping[str, str] | None = None, launcher: str | None = None
+    ) -> None:
         """Write the resolved settings, and under ``provenance`` the versions and the git commit of the caller.
 
         Args:
             versions: package -> version; the installed ones that shape a run by default.
+            launcher: what tells the program that started this process from others of its kind, where there is one.
         """
         if PROVENANCE in settings:
             raise SnowmeltError(
@@ -131,6 +134,8 @@ class RunFolder:
             "git_commit": git_commit(Path.cwd()),
             "versions": dict(package_versions() if versions is None else versions),
         }
+        if launcher is not None:
+            provenance["launcher"] = launcher
         content = {**_plain(settings), PROVENANCE: provenance}
         replace_file(self.config_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.reporting.csv_cells import Row, format_cell, parse_cell
+from snowmelt.reporting.csv_cells import Row, format_cell, parse_cell, replace_file
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.summary import RunSummary
 from snowmelt.training.events import (
@@ -27,9 +27,14 @@ from snowmelt.training.events import (
     StepEnded,
 )
 
+NAMES = "training_log_*.txt"
+
 
 class TextLog(Listener):
     """``logs/training_log_<YYYYmmdd_HHMMSS>.txt``, a new one for each start, flushed at every line.
+
+    A run that goes on makes the steps after its checkpoint again, so lines about them in older logs get the word
+    ``void`` before their topic: of each step and each epoch, one line in all logs together has none.
 
     Lines are ``<date> <time> <topic> key=value ...``. Temperature and learning rates are exact, other figures have
     six digits; a class that is in neither truth nor prediction is ``absent``.
@@ -81,6 +86,8 @@ class TextLog(Listener):
         self._file = None
 
     def _start(self, event: RunStarted) -> None:
+        own = None if self._file is None else Path(self._file.name)
+        mark_void([path for path in self._folder.logs.glob(NAMES) if path != own], event.first_epoch, event.first_step)
         self._write(f"{'resume' if event.resumed else 'start'} name={_key(event.name)}")
         self._write(
             f"run epochs={event.epochs} steps_per_epoch={event.steps_per_epoch} last_step={event.last_step} "
@@ -102,8 +109,28 @@ class TextLog(Listener):
             self._file.flush()
 
 
+def mark_void(logs: Iterable[Path], first_epoch: int, first_step: int) -> None:
+    """Mark what a run that goes on from there makes again: steps after ``first_step``, epochs from ``first_epoch`` on.
+
+    Nothing is taken out: how far a run came before it was cut may be what somebody looks for.
+    """
+    for path in logs:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        marked = [_void(line, first_epoch, first_step) for line in lines]
+        if marked != lines:
+            replace_file(path, "".join(marked))
+
+
+def _void(line: str, first_epoch: int, first_step: int) -> str:
+    found = re.match(r"(\S+ \S+) (step|epoch)=(\d+) ", line)
+    if found is None:
+        return line
+    repeated = int(found[3]) > first_step if found[2] == "step" else int(found[3]) >= first_epoch
+    return f"{found[1]} void{line[found.end(1) :]}" if repeated else line
+
+
 def read_text_log(path: Path) -> list[Row]:
-    """One mapping for each epoch in the log, in order: everything that was logged of it by key.
+    """One mapping for each epoch in the log, in order: everything that was logged of it by key, unless it is void.
 
     Raises:
         SnowmeltError: the file cannot be read.

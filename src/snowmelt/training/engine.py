@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from snowmelt.errors import SnowmeltError
+from snowmelt.training.restarting import join_restarted, refuse_shared_store
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other: while one of them looks at every picture of a large data set. The half hour
@@ -107,6 +108,8 @@ class Engine:
         options: dict[str, Any] = {"devices": 1}
         if processes > 1:
             backend = "nccl" if self.device_name == "cuda" else "gloo"
+            refuse_shared_store()
+            join_restarted(backend, PATIENCE)
             options = {
                 "devices": local,
                 "num_nodes": processes // local,
