@@ -177,7 +177,8 @@ def test_every_flag_and_every_setting_that_is_mentioned_exists(name: str) -> Non
     group: Any = typer.main.get_command(app)
     everything = [group, typer.main.get_command(staged), *group.commands.values()]
     flags = {option for command in everything for parameter in command.params for option in parameter.opts}
-    others = {"--help", "--logdir", "--nproc_per_node"}  # every command's, tensorboard's and torchrun's
+    # every command's, tensorboard's and torchrun's
+    others = {"--help", "--logdir", "--nproc_per_node", "--max-restarts"}
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text_of(name))) <= flags | others
     for setting in re.findall(r"--set ([\w.]+)=", text_of(name)):
         assert setting in DEFAULTS

@@ -87,7 +87,11 @@ def train(
     test_only: Annotated[bool, typer.Option("--test-only", help="Score the best weights, train nothing.")] = False,
     set_: Set = None,
 ) -> None:
-    """Train an experiment: its teacher first where one is missing, then the student."""
+    """Train an experiment: its teacher first where one is missing, then the student.
+
+    Ctrl-C (exit code 130) and SIGTERM (143) stop it after the step that it is in, saved for --resume; a second one at
+    once.
+    """
     from snowmelt.jobs import prepare, score_run, train_experiment
 
     experiment = prepare(

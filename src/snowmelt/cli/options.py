@@ -46,5 +46,5 @@ MaxSteps = Annotated[
 DeviceOption = Annotated[Device | None, typer.Option(help="Where to train.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic of the networks.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run aside (never deletes it).")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run was cut.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run was cut or stopped.")]
 RunName = Annotated[str | None, typer.Option(help="Name of the run folder; by default the config's name.")]
