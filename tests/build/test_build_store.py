@@ -176,6 +176,8 @@ def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     progress(6, 10, 2.0)
     progress(10, 10, 2.0)
     assert said == ["image store: 6 of 10 images, 2.0 images/s"]
+    progress(1, 0, 2.0)  # nobody knows how many there will be
+    assert said[1:] == ["image store: 1 image, 2.0 images/s"]
 
 
 @pytest.mark.parametrize("store", ["disk", "none"])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.evaluation import class_colors, color_mask, error_map, overlay_mask, prediction_panel
+from snowmelt.evaluation import class_colors, class_legend, color_mask, error_map, overlay_mask, prediction_panel
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -106,3 +106,17 @@ def test_a_legend_of_many_classes_has_those_that_are_to_be_seen() -> None:
     heights = [prediction_panel(image, few, each, names, tile_size=64).shape[0] for each in (few, many)]
     assert heights[0] < heights[1]
     assert prediction_panel(image, few, few, names[:12], tile_size=64).shape[0] > heights[0]
+
+
+@pytest.mark.parametrize("count", [2, 7, 70])
+def test_a_legend_alone_has_every_class(count: int) -> None:
+    names = [f"a class of number {index}" for index in range(count)]
+    legend = class_legend(names)
+    for color in class_colors(count)[1:]:  # the background's grey is in letters, too
+        swatch = np.argwhere((legend == color).all(axis=2))
+        (top, left), (bottom, right) = swatch.min(axis=0), swatch.max(axis=0)
+        assert bottom - top == right - left == 11  # 14 pixels, of which the outermost are the frame
+        assert (legend[top : bottom + 1, right + 3 : right + 100] < 100).any()  # its name
+    assert (legend == class_colors(1)[0]).all(axis=2).sum() >= 144
+    other = class_legend([*names[:-1], names[-1].replace("class", "thing")])
+    assert not np.array_equal(legend, other)

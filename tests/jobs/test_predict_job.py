@@ -105,7 +105,10 @@ def test_the_runs_own_validation_images_where_nothing_is_given(cycle, tmp_path: 
     outcome, said = predict(str(cycle.output / "plain"), output=tmp_path / "out")
     assert (outcome["images"], outcome["classes"]) == (4, ["background", "person"])
     assert "plain" in said
-    assert {Path(path).parts[0] for path in files_below(tmp_path / "out")} == {"prediction.json", "masks", "overlays"}
+    assert {Path(path).parts[0] for path in files_below(tmp_path / "out")} == {
+        *("prediction.json", "legend.png", "masks", "overlays")
+    }
+    assert f"the overlays' colours: {tmp_path / 'out' / 'legend.png'}" in said
     alone = tmp_path / "alone.safetensors"
     shutil.copy(cycle.output / "plain" / "checkpoints" / "best.safetensors", alone)
     with pytest.raises(SnowmeltError, match="give pictures, folders or videos"):
@@ -149,13 +152,13 @@ def test_stopped_it_leaves_whole_files_only(exported: str, tmp_path: Path, monke
         predict(exported, tmp_path / "in", output=tmp_path / "out", batch_size=2)
     written = files_below(tmp_path / "out")
     assert not [name for name in written if name.endswith(".part")]
-    masks = [name for name in written if name.endswith(".png")]
+    masks = [name for name in written if name.startswith("masks/") and name.endswith(".png")]
     assert 0 < len(masks) < 9
     for name in masks:
         Image.open(tmp_path / "out" / name).load()
     monkeypatch.setattr(job, "_loaded", load)
     outcome, _ = predict(exported, tmp_path / "in", output=tmp_path / "out", resume=True)
-    assert len([name for name in files_below(tmp_path / "out") if name.endswith(".png")]) == 9
+    assert len([name for name in files_below(tmp_path / "out" / "masks") if name.endswith(".png")]) == 9
     assert outcome["images"] + outcome["skipped"] == 9
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from predicted_runs import files_below
 
 from snowmelt.errors import SnowmeltError
+from snowmelt.evaluation import class_colors
 from snowmelt.jobs.predicting.inputs import Item, find_inputs
 from snowmelt.jobs.predicting.targets import Targets
 
@@ -78,13 +80,19 @@ def test_the_frames_of_a_video_do_not_lie_among_other_files(tmp_path: Path) -> N
 def test_predictions_of_different_networks_are_not_mixed(tmp_path: Path) -> None:
     targets = Targets(tmp_path / "out", ("mask", "overlay"))
     targets.prepare(ABOUT, ("ground", "tree"), overwrite=False)
-    assert files_below(tmp_path / "out") == {"prediction.json", "masks/classes.txt"}
+    assert files_below(tmp_path / "out") == {"prediction.json", "masks/classes.txt", "legend.png"}
+    legend = np.asarray(Image.open(tmp_path / "out" / "legend.png"))
+    for color in class_colors(2):
+        assert (legend == color).all(axis=2).any()
     assert json.loads((tmp_path / "out" / "prediction.json").read_text()) == ABOUT
     assert (tmp_path / "out" / "masks" / "classes.txt").read_text() == "ground\ntree\n"
     targets.prepare(ABOUT, ("ground", "tree"), overwrite=False)
     other = {**ABOUT, "weights": "5678"}
     with pytest.raises(SnowmeltError, match=r"weights was '1234' and is now '5678'.*--output.*--overwrite"):
         targets.prepare(other, ("ground", "tree"), overwrite=False)
+    with pytest.raises(SnowmeltError, match=r"its overlays were made otherwise \(weights\) and would stay"):
+        Targets(tmp_path / "out", ("mask",)).prepare(other, ("ground", "tree"), overwrite=True)
+    Targets(tmp_path / "out", ("mask",)).prepare(ABOUT, ("ground", "tree"), overwrite=True)  # nothing differs
     targets.prepare(other, ("ground", "tree"), overwrite=True)
     (tmp_path / "out" / "prediction.json").write_text("not json")
     with pytest.raises(SnowmeltError, match="no note of a prediction"):

@@ -74,7 +74,7 @@ def test_a_damaged_video_leaves_nothing_and_the_others_go_on(exported: str, tmp_
     assert [Path(entry["input"]).name for entry in outcome["failed"]] == ["cut.avi", "text.mp4"]
     assert len([line for line in said.splitlines() if line.startswith("skipped: ")]) == 2
     assert files_below(tmp_path / "out") == {
-        *("prediction.json", "masks/classes.txt", "masks/good.mkv", "overlays/good.mp4"),
+        *("prediction.json", "legend.png", "masks/classes.txt", "masks/good.mkv", "overlays/good.mp4"),
         *(f"masks/good-frames/{number:06d}.png" for number in range(6)),
     }
 
@@ -102,7 +102,7 @@ def test_stopped_in_a_video_it_leaves_nothing_of_it(
     monkeypatch.setattr(VideoFile, "frames", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(exported, tmp_path / "clip.mkv", output=tmp_path / "out", frames=True, batch_size=1)
-    assert files_below(tmp_path / "out") == {"prediction.json", "masks/classes.txt"}
+    assert files_below(tmp_path / "out") == {"prediction.json", "legend.png", "masks/classes.txt"}
     assert not [path for path in (tmp_path / "out").rglob("*") if "clip" in path.name]
 
 

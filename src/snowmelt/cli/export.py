@@ -33,7 +33,10 @@ def export(
         bool, typer.Option("--bake-normalisation", help="The ONNX file takes pixels, 0 to 255, and normalises itself.")
     ] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write (a folder with --card); else in RUN/export.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to write (a folder with --card); else in RUN/export."
+        ),
     ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="A folder for publishing: smp's own layout, with a model card.")

@@ -22,7 +22,9 @@ def predict(
         list[Path] | None,
         typer.Argument(metavar="INPUT", help="Pictures, folders, videos; without any, the run's validation images."),
     ] = None,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="By default predicted/NAME.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="By default predicted/NAME.")
+    ] = None,
     save: Annotated[str, typer.Option(metavar="KIND,KIND", help="Of mask, overlay, probabilities.")] = "mask,overlay",
     tile: Annotated[
         str,

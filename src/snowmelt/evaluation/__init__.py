@@ -13,7 +13,14 @@ from snowmelt.evaluation.image_groups import (
     counts_of_matrices,
 )
 from snowmelt.evaluation.metrics import Agreement, ConfusionMatrix, mean_iou, predict_classes
-from snowmelt.evaluation.overlays import class_colors, color_mask, error_map, overlay_mask, prediction_panel
+from snowmelt.evaluation.overlays import (
+    class_colors,
+    class_legend,
+    color_mask,
+    error_map,
+    overlay_mask,
+    prediction_panel,
+)
 
 __all__ = [
     "BINS",
@@ -31,6 +38,7 @@ __all__ = [
     "by_brightness",
     "by_size",
     "class_colors",
+    "class_legend",
     "class_scores",
     "color_mask",
     "confusion_by_image",

@@ -41,12 +41,35 @@ def stack_row(tiles: Sequence[Tile], legend: Sequence[tuple[str, np.ndarray]], c
         sheet.paste(Image.fromarray(tile.picture), (left, top + line))
         left += column + GAP
     for (x, row, name), (_, swatch) in zip(entries, legend, strict=True):
-        y = below + row * line
-        sample = np.broadcast_to(swatch, (SWATCH, SWATCH, 3)) if swatch.shape[:2] == (1, 1) else swatch
-        sheet.paste(Image.fromarray(np.ascontiguousarray(sample)).resize((SWATCH, SWATCH)), (x, y + 2))
-        pen.rectangle((x, y + 2, x + SWATCH - 1, y + 1 + SWATCH), outline=INK)
-        pen.text((x + SWATCH + GAP // 2, y), name, font=font, fill=INK)
+        _draw_entry(sheet, (x, below + row * line), name, swatch)
     return np.asarray(sheet)
+
+
+def stack_list(legend: Sequence[tuple[str, np.ndarray]], most: int = 32) -> np.ndarray:
+    """A legend by itself, (H, W, 3) uint8: one entry below the other, in further columns after ``most`` rows.
+
+    Args:
+        legend: as for ``stack_row``.
+    """
+    font, line = ImageFont.load_default(size=TEXT), TEXT + GAP
+    columns = [legend[first : first + most] for first in range(0, len(legend), most)]
+    widths = [2 * GAP + SWATCH + GAP // 2 + max(_width(font, name) for name, _ in column) for column in columns]
+    rows = min(most, len(legend))
+    sheet = Image.new("RGB", (sum(widths) + GAP, rows * line + GAP), PAPER)
+    left = GAP
+    for column, width in zip(columns, widths, strict=True):
+        for row, (name, swatch) in enumerate(column):
+            _draw_entry(sheet, (left, GAP + row * line), name, swatch)
+        left += width
+    return np.asarray(sheet)
+
+
+def _draw_entry(sheet: Image.Image, place: tuple[int, int], name: str, swatch: np.ndarray) -> None:
+    pen, (x, y) = ImageDraw.Draw(sheet), place
+    sample = np.broadcast_to(swatch, (SWATCH, SWATCH, 3)) if swatch.shape[:2] == (1, 1) else swatch
+    sheet.paste(Image.fromarray(np.ascontiguousarray(sample)).resize((SWATCH, SWATCH)), (x, y + 2))
+    pen.rectangle((x, y + 2, x + SWATCH - 1, y + 1 + SWATCH), outline=INK)
+    pen.text((x + SWATCH + GAP // 2, y), name, font=ImageFont.load_default(size=TEXT), fill=INK)
 
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont

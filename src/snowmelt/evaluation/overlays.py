@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.evaluation.layout import Tile, stack_row
+from snowmelt.evaluation.layout import Tile, stack_list, stack_row
 
 IGNORED = 255
 ALPHA = 0.6
@@ -139,6 +139,15 @@ def prediction_panel(
     if (truth == ignore_index).any():
         legend.append(("ignored", _hatch((14, 14))))
     return stack_row(tiles, legend, caption)
+
+
+def class_legend(classes: Sequence[str]) -> np.ndarray:
+    """(height, width, 3) uint8 RGB: the colour that each class has in overlays and palettes, with id and name."""
+    entries = [
+        (f"{index}  {name}", np.full((1, 1, 3), color, np.uint8))
+        for index, (name, color) in enumerate(zip(classes, class_colors(len(classes)), strict=True))
+    ]
+    return stack_list(entries)
 
 
 def _hatch(shape: tuple[int, ...]) -> np.ndarray:

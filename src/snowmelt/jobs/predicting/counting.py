@@ -97,7 +97,7 @@ class Display:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, total=max(self._total, self._done), rate=rate)
         elif self._lines is not None:
-            self._lines(self._done, max(self._total, self._done + 1), rate)
+            self._lines(self._done, self._total, rate)
 
     def stop(self) -> None:
         if self._bar is not None:

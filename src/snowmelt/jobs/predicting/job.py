@@ -19,7 +19,7 @@ from snowmelt.jobs.predicting.counting import Display, Tally
 from snowmelt.jobs.predicting.inputs import Found, Item, find_inputs, items_of
 from snowmelt.jobs.predicting.models import Model, open_model
 from snowmelt.jobs.predicting.request import MASK, OVERLAY, PROBABILITIES, PredictRequest
-from snowmelt.jobs.predicting.targets import Targets
+from snowmelt.jobs.predicting.targets import LEGEND, Targets
 from snowmelt.jobs.predicting.videos import predict_video
 from snowmelt.jobs.predicting.writing import Writing, write_mask, write_overlay, write_probabilities
 from snowmelt.jobs.signals import Interrupted
@@ -185,7 +185,10 @@ def _fail(item: Item, error: SnowmeltError, tally: Tally, display: Display) -> N
 def _say_outcome(tally: Tally, targets: Targets, display: Display) -> None:
     kinds = ", ".join(targets.kinds)
     display.say(
-        f"{tally.images} images in {tally.seconds:.1f} s ({tally.rate:.1f} images/s); {kinds} in {targets.root}"
+        f"{tally.images} image{'s' if tally.images != 1 else ''} in {tally.seconds:.1f} s ({tally.rate:.1f} images/s); "
+        f"{kinds} in {targets.root}"
     )
+    if OVERLAY in targets.kinds and tally.files:
+        display.say(f"the overlays' colours: {targets.root / LEGEND}")
     if tally.failed:
         display.say(f"{len(tally.failed)} of the inputs could not be predicted on (named above)")

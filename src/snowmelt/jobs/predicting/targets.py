@@ -12,12 +12,14 @@ from typing import Any
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.predicting.inputs import Item
 from snowmelt.jobs.predicting.request import MASK, OVERLAY, PROBABILITIES
+from snowmelt.jobs.predicting.writing import write_legend
 
 FOLDERS = {MASK: "masks", OVERLAY: "overlays", PROBABILITIES: "probabilities"}
 _PICTURE = {MASK: ".png", OVERLAY: ".jpg", PROBABILITIES: ".npz"}
 _VIDEO = {MASK: ".mkv", OVERLAY: ".mp4", PROBABILITIES: "-frames"}
 NOTE = "prediction.json"
 CLASSES = "classes.txt"
+LEGEND = "legend.png"
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,23 @@ class Targets:
         """Make the folders, and note what predicts and how; results of different networks are not mixed in one.
 
         Raises:
-            SnowmeltError: other predictions lie here and ``overwrite`` was not asked for, or it cannot be written.
+            SnowmeltError: other predictions lie here and ``overwrite`` was not asked for or would leave some of them,
+                or it cannot be written.
         """
         note = self.root / NOTE
         before = self._note(note)
-        if before is not None and not overwrite:
+        if before is not None:
             different = [key for key, value in about.items() if before.get(key) != value]
-            if different:
+            left = [
+                folder for kind, folder in FOLDERS.items() if kind not in self.kinds and (self.root / folder).exists()
+            ]
+            if different and overwrite and left:
+                raise SnowmeltError(
+                    f"{self.root}: its {' and '.join(left)} were made otherwise ({', '.join(different)}) and would "
+                    "stay; replace them, too (--save), remove them, or choose another --output",
+                    code="output-exists",
+                )
+            if different and not overwrite:
                 values = "; ".join(f"{key} was {before.get(key)!r} and is now {about[key]!r}" for key in different)
                 raise SnowmeltError(
                     f"{self.root}: holds predictions that were made otherwise: {values}; choose another --output, or "
@@ -103,6 +115,8 @@ class Targets:
             write_text(note, json.dumps(dict(about), indent=2) + "\n")
             if MASK in self.kinds:  # training reads the names from there, also of classes that nowhere occur
                 write_text(self.root / FOLDERS[MASK] / CLASSES, "\n".join(classes) + "\n")
+            if OVERLAY in self.kinds:
+                write_legend(self.root / LEGEND, classes)
         except OSError as error:
             raise SnowmeltError(
                 f"{self.root}: cannot be written ({error.strerror or error}); choose another --output",

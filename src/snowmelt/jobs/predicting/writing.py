@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.evaluation import class_colors, overlay_mask
+from snowmelt.evaluation import class_colors, class_legend, overlay_mask
 
 _QUALITY = 90
 _BAND = 256  # rows; indices take eight times the memory of a mask
@@ -37,6 +37,12 @@ def write_overlay(path: Path, image: np.ndarray, mask: np.ndarray, classes: int)
         Image.fromarray(make_overlay(image, mask, classes)).save(
             aside, format="JPEG", quality=_QUALITY, subsampling="4:4:4"
         )
+
+
+def write_legend(path: Path, classes: Sequence[str]) -> None:
+    """Which colour of the overlays is which class, as PNG."""
+    with _aside(path) as aside:
+        Image.fromarray(class_legend(classes)).save(aside, format="PNG")
 
 
 def make_overlay(image: np.ndarray, mask: np.ndarray, classes: int) -> np.ndarray:
