@@ -202,6 +202,24 @@ def test_other_images_do_not_take_the_place_of_the_runs_own(output: Path, tmp_pa
     assert "is not split, so it has no test part" in refusal(output / "distilled", data=str(data), split="test")
 
 
+def test_folders_of_other_images_may_have_other_names(output: Path, tmp_path: Path) -> None:
+    """Those of the run where they are there, else what the folder shows, else what is said."""
+    data = write_data_folder(tmp_path / "more", count=3)
+    where = {"data": str(data), "worst": 0, "output": tmp_path / "out"}
+    usual, _ = evaluate(output / "plain", **where)
+    (data / "masks").rename(data / "people")
+    found, _ = evaluate(output / "plain", **where)
+    shutil.copytree(data / "people", data / "others")
+    unclear = refusal(output / "plain", **where)
+    assert "has no folders images/ and masks/" in unclear
+    assert "--set data.mask_folder=NAME" in unclear
+    said, _ = evaluate(output / "plain", **where, overrides=("data.mask_folder=others",))
+    assert usual["student"] == found["student"] == said["student"]
+    assert "no such folder for the masks" in refusal(output / "plain", **where, overrides=("data.mask_folder=lost",))
+    assert "takes data.image_folder" in refusal(output / "plain", **where, overrides=("data.image_size=64",))
+    assert "give --data, too" in refusal(output / "plain", overrides=("data.mask_folder=others",))
+
+
 def test_a_lone_file_needs_images_and_says_the_same(
     output: Path, distilled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

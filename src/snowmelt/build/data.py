@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from snowmelt.data import (
     open_splits,
     overlap,
 )
+from snowmelt.data.folders import find_splits
+from snowmelt.data.layouts import find_layout
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine
 
@@ -62,28 +65,53 @@ def open_data(config: ExperimentConfig) -> Splits:
 
 
 def open_second_data(
-    config: ExperimentConfig, spec: str, classes: tuple[str, ...], part: str | None = None
+    config: ExperimentConfig, spec: str, classes: tuple[str, ...], part: str | None = None, *, search: bool = True
 ) -> tuple[Source, str]:
     """Images of a second data set to score on, and which part of it they are: ``test``, ``val`` or ``all``.
 
     Args:
         part: the part that is wanted, ``train`` too.
+        search: where the settings' folders are not there, look which others hold pictures and masks.
 
     Raises:
         SnowmeltError: data that cannot be opened, or other classes than ``classes``.
     """
     data = config.data
+    image_folder, mask_folder = data.image_folder, data.mask_folder
+    if search:
+        image_folder, mask_folder = _folders_in(spec, image_folder, mask_folder)
     return open_second(
         spec,
         classes,
         seed=data.seed,
         val_fraction=data.val_fraction,
         image_size=data.image_size or SCENES_SIZE,
-        image_folder=data.image_folder,
-        mask_folder=data.mask_folder,
+        image_folder=image_folder,
+        mask_folder=mask_folder,
         index_folder=index_folder(config),
         part=part,
     )
+
+
+def _folders_in(spec: str, image_folder: str, mask_folder: str) -> tuple[str, str]:
+    """Names of the folders of pictures and masks in other data: the run's own where they are there, else as found."""
+    root = Path(spec).expanduser()
+    if not root.is_dir():
+        return image_folder, mask_folder
+    with contextlib.suppress(SnowmeltError):
+        if all(masks.is_dir() for _, masks in find_splits(root, image_folder, mask_folder).values()):
+            return image_folder, mask_folder
+    try:
+        layout = find_layout(root)
+    except SnowmeltError as error:
+        raise SnowmeltError(
+            f"data {spec!r}: has no folders {image_folder}/ and {mask_folder}/, as the run's data have, and it cannot "
+            "be told which others are meant; rename them (snowmelt evaluate also takes --set data.mask_folder=NAME)",
+            code=error.code,
+        ) from error
+    if layout.source != str(root):
+        raise SnowmeltError(f"data {spec!r}: holds {layout.what}; give {layout.source}", code="data-layout-unknown")
+    return layout.image_folder, layout.mask_folder
 
 
 def join_unlabelled(config: ExperimentConfig, splits: Splits) -> tuple[Splits, list[str]]:

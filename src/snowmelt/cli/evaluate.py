@@ -37,7 +37,12 @@ def evaluate(
     ] = 0.0075,
     device: Annotated[Device | None, typer.Option(help="Where to compute.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder to write to; by default evaluation/ in the run folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="By default evaluation/ in the run folder."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="data.image_folder or data.mask_folder of --data."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON; all else goes to stderr.")] = False,
 ) -> None:
@@ -53,5 +58,6 @@ def evaluate(
         device=None if device is None else device.value,
         output=output,
         tolerance=tolerance,
+        overrides=tuple(set_ or ()),
     )
     evaluate_run(request, as_json=as_json)

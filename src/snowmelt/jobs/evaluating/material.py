@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snowmelt.build import digest_of, make_engine, make_evaluation_batches, make_input, open_second_data
-from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.config import ExperimentConfig, read_overrides, with_values
 from snowmelt.data import Batch, Source, Splits
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.evaluating.request import EvaluateRequest
@@ -64,6 +65,8 @@ def gather(run: TrainedRun, request: EvaluateRequest) -> Material:
     """
     config = settings_for(run, request)
     others = request.data if run.config is None or not _same_data(request.data, config) else None
+    if request.overrides and others is None:
+        raise SnowmeltError("--set: is for the folders of other data; give --data, too", code="option-unused")
     teacher: Answer | None
     if others is None:
         session = open_session(config, check=False)
@@ -73,7 +76,8 @@ def gather(run: TrainedRun, request: EvaluateRequest) -> Material:
         teacher = existing_teacher(session, source)
     else:
         engine = make_engine(config)
-        source, part = open_second_data(config, others, run.classes, request.split)
+        named = with_values(config, folder_names(request.overrides))
+        source, part = open_second_data(named, others, run.classes, request.split, search=not request.overrides)
         teacher = _teacher_for_others(config, source)
     if engine.rank == 0:
         source.check()
@@ -102,6 +106,20 @@ def settings_for(run: TrainedRun, request: EvaluateRequest) -> ExperimentConfig:
     asked = with_values(ExperimentConfig(), {"name": root.name, "output": _shown(run.root, root)})
     asked = with_values(asked, {"training": here["training"]})
     return with_values(settings_of_run(RunFolder(run.root), asked), {"data": here["data"]})
+
+
+def folder_names(overrides: Iterable[str]) -> dict[str, Any]:
+    """Settings that say where pictures and masks lie in other data; all else is the run's."""
+    values = read_overrides(overrides)
+    unknown = [f"data.{key}" for key in values.get("data", {}) if key not in ("image_folder", "mask_folder")]
+    unknown += [key for key in values if key != "data"]
+    if unknown:
+        raise SnowmeltError(
+            f"--set {unknown[0]}: an evaluation takes data.image_folder and data.mask_folder; all else is as the run "
+            "was trained",
+            code="option-unused",
+        )
+    return values
 
 
 def folder_of(run: TrainedRun) -> Path:
@@ -145,7 +163,7 @@ def notes_of(part: str, others: str | None, source: Source) -> tuple[str, ...]:
     if part == "train":
         return ("these are the images that the student was trained on, which says little about any others",)
     if part == "val":
-        return ("the best weights were chosen on these images, which flatters the score",)
+        return ("the best weights were chosen on these images, which flatters their score",)
     return ()
 
 

@@ -26,6 +26,8 @@ class EvaluateRequest:
         output: folder for what is written; ``None`` for ``evaluation/`` in the run folder, or ``<stem>-evaluation``
             here for a lone file.
         tolerance: of boundaries, as a share of an image's diagonal.
+        overrides: ``data.image_folder=NAME`` and ``data.mask_folder=NAME`` of other data; without them the run's own
+            names, and where those are not there what can be told from the folder.
     """
 
     source: str | Path
@@ -36,3 +38,4 @@ class EvaluateRequest:
     device: str | None = None
     output: Path | None = None
     tolerance: float = TOLERANCE
+    overrides: tuple[str, ...] = ()
