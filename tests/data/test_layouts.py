@@ -46,7 +46,7 @@ def test_folders_of_any_name(images: str, masks: str, expected: tuple[str, str],
 def test_the_usual_name_wins_and_two_unusual_ones_are_asked_about(tmp_path: Path) -> None:
     write(tmp_path, "images", "people")
     write(tmp_path, "images", "parts")
-    with pytest.raises(SnowmeltError, match=r"parts/ and people/ all hold masks of images/; choose one"):
+    with pytest.raises(SnowmeltError, match=r"parts/ and people/ hold masks of images/; choose one"):
         find_layout(tmp_path)
     assert find_layout(tmp_path, mask_folder="people").mask_folder == "people"
     write(tmp_path, "images", "masks")

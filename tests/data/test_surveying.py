@@ -204,6 +204,22 @@ def test_a_split_without_a_class_or_with_quite_another_share_is_told(tmp_path: P
     assert "class_3" in found["uneven"]
 
 
+def test_one_image_is_a_split_that_chance_explains(tmp_path: Path) -> None:
+    """Of one image nothing tells how much images differ, so those of train have to."""
+    write_scenes(tmp_path, {"train": 8, "val": 1})
+    for number in range(8):
+        rows = 8 * number
+        change_mask(
+            tmp_path / "train" / "masks" / f"{number:03d}.png",
+            lambda mask, rows=rows: np.concatenate([np.full((rows, SIDE), 2, np.uint8), mask[rows:] * 0]),
+        )
+    change_mask(
+        tmp_path / "val" / "masks" / "008.png",
+        lambda mask: np.concatenate([np.full((60, SIDE), 2, np.uint8), mask[60:] * 0]),
+    )
+    assert "uneven" not in {each.kind for each in looked_at(tmp_path).findings}
+
+
 def test_scenes_are_sound() -> None:
     found = looked_at("scenes:8")
     assert found.sound
@@ -214,5 +230,11 @@ def test_a_data_set_without_any_layout_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SnowmeltError, match="holds neither"):
         looked_at(tmp_path)
     (tmp_path / "images").mkdir()
-    with pytest.raises(SnowmeltError, match="no such folder for the masks"):
+    with pytest.raises(SnowmeltError, match=r"for the masks; put them there or set data\.mask_folder$"):
+        looked_at(tmp_path)
+    for inner in ("images/train", "images/test", "parts/train", "people/train", "empty/train"):
+        (tmp_path / inner).mkdir(parents=True)
+    for name in ("images/train/a.png", "parts/train/a.png", "people/train/a.png"):
+        Image.new("L", (SIDE, SIDE)).save(tmp_path / name)
+    with pytest.raises(SnowmeltError, match=r"masks/t.*: no .* set data\.mask_folder \(there is parts, people\)$"):
         looked_at(tmp_path)

@@ -94,11 +94,17 @@ def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:
         init_experiment(str(folder), output=tmp_path / "mine.txt")
 
 
-def test_data_that_training_refuses_are_told_and_useless_ones_refused(tmp_path: Path) -> None:
+def test_data_that_training_refuses_are_told_and_useless_ones_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = write_data_folder(tmp_path / "data")
     (folder / "masks/002.png").unlink()
-    _, said = overheard(init_experiment, str(folder), output=tmp_path / "mine.yaml")
-    assert "training would refuse: 1 image of 6 without a mask" in said
+    mine = tmp_path / "mine.yaml"
+    with pytest.raises(SnowmeltError, match=r"mine\.yaml: is written, but training would refuse .*: 1 kind of") as no:
+        init_experiment(str(folder), output=mine)
+    assert no.value.code == "data-refused"
+    assert "training would refuse: 1 image of 6 without a mask" in capsys.readouterr().out
+    assert ConfigManager.get_config(str(mine)).data.source == str(folder)  # the draft serves once the mask is there
     for number in range(6):
         Image.fromarray(np.zeros((64, 64), np.uint8)).save(folder / "masks" / f"{number:03d}.png")
     with pytest.raises(SnowmeltError, match="nothing but background"):

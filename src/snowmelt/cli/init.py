@@ -18,7 +18,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     set_: Set = None,
 ) -> None:
-    """Look at your data and write a commented settings file for it."""
+    """Look at your data and write a commented settings file for it. Exit 1 where training would refuse the data."""
     from snowmelt.jobs import init_experiment
 
     init_experiment(spec, output=output, force=force, overrides=set_ or [])

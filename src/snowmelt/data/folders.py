@@ -230,8 +230,10 @@ def match_files(image_folder: Path, mask_folder: Path) -> Matches:
     Raises ``SnowmeltError``: no folder of masks, no images.
     """
     if not mask_folder.is_dir():
+        others = _folders_beside(image_folder, mask_folder)
         raise SnowmeltError(
-            f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder",
+            f"{mask_folder}: no such folder for the masks; put them there or set data.mask_folder"
+            + (f" (there is {', '.join(others)})" if others else ""),
             code="data-folder-missing",
         )
     found = Matches(image_folder, mask_folder, _by_stem(image_folder), _by_stem(mask_folder))
@@ -241,6 +243,19 @@ def match_files(image_folder: Path, mask_folder: Path) -> Matches:
             code="data-no-images",
         )
     return found
+
+
+def _folders_beside(image_folder: Path, mask_folder: Path) -> list[str]:
+    """Names that the folder of masks might have, where its own is not there: of its neighbours with pictures in them."""
+    inner = mask_folder.name in SPLITS and image_folder.name == mask_folder.name  # images/train beside masks/train
+    root, images = (mask_folder.parent.parent, image_folder.parent) if inner else (mask_folder.parent, image_folder)
+    neighbours = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [
+        path.name
+        for path in neighbours
+        if path != images
+        and any(each.is_dir() and len(picture_files(each)) for each in (path, *(path / split for split in SPLITS)))
+    ]
 
 
 def pair_files(image_folder: Path, mask_folder: Path) -> FilePairs:

@@ -80,7 +80,7 @@ def _folders(root: Path, image_folder: str | None, mask_folder: str | None) -> L
         masks = _preferred([mask for name, mask in pairs if name == image], MASKS)
         if len(masks) > 1 and masks[0] not in MASKS:
             raise SnowmeltError(
-                f"{root}: {' and '.join(f'{mask}/' for mask in sorted(masks))} all hold masks of {image}/; choose one, "
+                f"{root}: {' and '.join(f'{mask}/' for mask in sorted(masks))} hold masks of {image}/; choose one, "
                 f"such as --set data.mask_folder={sorted(masks)[0]}",
                 code="data-layout-ambiguous",
             )

@@ -32,13 +32,15 @@ def init_experiment(
 ) -> Path:
     """Write the settings file for a data folder (or any SPEC) and say what was found.
 
+
     Args:
         output: the file; without it NAME.yaml here, after the data.
         force: replace a file that is there.
         overrides: settings of the data, ``data.mask_folder=people``.
 
     Raises:
-        SnowmeltError: the file is there, the layout is not known, or the data cannot be looked at.
+        SnowmeltError: the file is there, the layout is not known, or the data cannot be looked at; also where training
+            would refuse the data, after the file was written, which serves once they are mended.
     """
     overrides = list(overrides)
     layout = recognise(spec, prepare("auto", overrides=overrides), overrides)
@@ -59,7 +61,7 @@ def init_experiment(
         )
     facts = _facts(config, layout, found, path.stem)
     _write(path, settings_text(facts))
-    _tell(path, facts, found)
+    _tell(path, facts, found, spec)
     return path
 
 
@@ -166,7 +168,7 @@ def _write(path: Path, text: str) -> None:
         ) from None
 
 
-def _tell(path: Path, facts: Facts, found: Survey) -> None:
+def _tell(path: Path, facts: Facts, found: Survey, spec: str) -> None:
     counts = f"{facts.train} training and {facts.val_images} validation images"
     print(f"{facts.what}: {counts}, {len(facts.classes)} classes")
     refused = [each for each in found.findings if each.level == "error"]
@@ -174,5 +176,22 @@ def _tell(path: Path, facts: Facts, found: Survey) -> None:
         print(f"training would refuse: {finding_line(finding.to_dict(), found.spec, 1)}")
     odd = sum(each.level == "warning" for each in found.findings)
     if odd:
-        print(f"{odd} kinds of warnings: 'snowmelt check-data' tells them" if odd > 1 else "1 warning: see check-data")
+        kinds = f"{odd} kinds of warnings" if odd > 1 else "1 kind of warning"
+        print(f"{kinds}, told by: snowmelt check-data {_check_arguments(spec, facts)}")
+    if not found.sound:
+        kinds = f"{len(refused)} kinds of errors" if len(refused) > 1 else "1 kind of error"
+        raise SnowmeltError(
+            f"{path}: is written, but training would refuse this data now: {kinds}, named above; mend the data, then "
+            f"snowmelt train {path}",
+            code="data-refused",
+        )
     print(f"written: {path}; next: snowmelt plan {path}, then snowmelt train {path}")
+
+
+def _check_arguments(spec: str, facts: Facts) -> str:
+    """What ``check-data`` has to be given to look at the same."""
+    if not facts.is_folder:
+        val = "" if facts.val is None else f" --val {facts.val}"
+        return f"{facts.source}{val}"
+    names = (("image_folder", facts.image_folder, "images"), ("mask_folder", facts.mask_folder, "masks"))
+    return " ".join([spec, *(f"--set data.{key}={name}" for key, name, usual in names if name != usual)])

@@ -161,7 +161,11 @@ def find_uneven(meaning: Meaning, shares: ClassShares) -> list[Finding]:
         uneven = []
         for index, name in enumerate(classes):
             ours, theirs = shares.means[row, index], shares.means[train, index]
-            error = float(np.hypot(shares.errors[row, index], shares.errors[train, index]))
+            # Few images tell little of how much images differ, one tells nothing: they differ as those of train do.
+            spread = shares.errors[train, index] * max(shares.masks[train], 1) ** 0.5
+            error = float(
+                np.hypot(max(shares.errors[row, index], spread / shares.masks[row] ** 0.5), shares.errors[train, index])
+            )
             ratio = max(ours, theirs) / max(min(ours, theirs), 1e-12)
             if name not in (*lacking, *never) and abs(ours - theirs) > SPREAD * error and ratio > FACTOR:
                 uneven.append(f"{name} {100 * ours:.2g} % of the pixels against {100 * theirs:.2g} %")
