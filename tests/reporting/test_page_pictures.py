@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,35 @@ def test_a_run_of_before_shows_its_panels(folder: RunFolder, fake_run: Callable[
     noise(folder.predictions / "photo.png", 8)
     html, _ = writing.make_page(read_run(fill(folder, fake_run())))
     assert 'alt="Image, truth, predictions and errors of photo"' in html
+
+
+def test_a_teachers_page_speaks_of_no_student(folder: RunFolder, fake_run: Callable[..., Any]) -> None:
+    fill(folder, fake_run(teacher=False))
+    draw(folder, ["scene"], CLASSES, teacher=False)
+    (folder.root / "evaluation").mkdir()
+    (folder.root / "evaluation" / "val.json").write_text(json.dumps({**evaluation(CLASSES, "val"), "teacher": None}))
+    for teaches, who in ((False, "student"), (True, "teacher")):
+        html, _ = writing.make_page(read_run(folder), teaches=teaches)
+        page = html.replace(writing.packed_plotly(), "")
+        for drop in (r"<style>.*?</style>", r"<script>.*?</script>", r"base64,[^\"]*", "--student|--teacher"):
+            page = re.sub(drop, "", page, flags=re.DOTALL)
+        assert f'data-own="{who}"' in page
+        assert f'data-layer="{who}"' in page
+        assert f"through image, truth, {who}, errors" in page
+        assert f'"name": "{who}"' in page or f'"name":"{who}"' in page
+        assert ("student" in page.lower()) is not teaches
+
+
+def test_groups_say_where_they_begin_and_end(folder: RunFolder, fake_run: Callable[..., Any]) -> None:
+    fill(folder, fake_run())
+    (folder.root / "evaluation").mkdir()
+    size = {"group": "medium", "low": 0.01, "high": 0.1, "regions": 48, "miou": 0.00083, "teacher_miou": None}
+    light = {"group": "dark", "low": 69.4, "high": 108.2, "images": 6, "miou": 0.5, "teacher_miou": 0.25}
+    content = {**evaluation(CLASSES), "by_size": [size], "by_brightness": [light]}
+    (folder.root / "evaluation" / "test.json").write_text(json.dumps(content))
+    html, _ = writing.make_page(read_run(folder))
+    for cells in (("medium", "1 to 10 %", "48", "0.0008", ""), ("dark", "69 to 108", "6", "0.5000", "0.2500")):
+        assert re.search(r"\s*".join(rf"<t[dh][^>]*>{re.escape(cell)}</t[dh]>" for cell in cells), html), cells
 
 
 def test_what_the_benchmark_found_stands_above_its_table(folder: RunFolder, fake_run: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from snowmelt.build import examiner_of, load_network, make_scorer, open_teacher,
 from snowmelt.config import ExperimentConfig, merge, with_values
 from snowmelt.data import Source
 from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.page import refresh_report
 from snowmelt.jobs.session import Session, open_session
 from snowmelt.reporting import RunFolder
 from snowmelt.teachers import Teaching
@@ -44,6 +45,7 @@ def score_run(config: ExperimentConfig) -> Score:
     if session.leads:
         print_score(score, f"{config.name} on {len(source)} {part} images")
         write_score(folder.root / "test_scores.json", score, part, len(source))
+        refresh_report(folder.root)
     return score
 
 

@@ -87,7 +87,9 @@ def size_table(content: Mapping[str, Any]) -> Sheet:
 
 def brightness_table(content: Mapping[str, Any]) -> Sheet:
     """Scores by the mean brightness of an image."""
-    return _groups_table(content, content["by_brightness"], ["0 to 255", "images"], "By brightness of the image")
+    return _groups_table(
+        content, content["by_brightness"], ["brightness", "images"], "By brightness of the image, 0 to 255"
+    )
 
 
 GROUPS = {"by_size": size_table, "by_brightness": brightness_table}

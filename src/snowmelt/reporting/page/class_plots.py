@@ -26,7 +26,7 @@ def iou_plot(sheet: Sheet) -> Plot | None:
     both = any(teacher[name] is not None for name in shown)
     places = list(range(len(shown)))
     labels = [plain(name, LONGEST) for name in shown]
-    traces = _dots(shown, student, teacher, places, both)
+    traces = _dots(shown, student, teacher, places, sheet.who)
     share = 0.64 if both else 1.0
     layout: dict[str, Any] = {
         "xaxis": {"domain": [0, share], "range": [-0.02, 1.02], "title": {"text": "IoU"}, "tickvals": [0, 0.5, 1]},
@@ -39,7 +39,7 @@ def iou_plot(sheet: Sheet) -> Plot | None:
         },
         "hovermode": "closest",
     }
-    keys = [Key("student", STUDENT, (1 if both else 0,), box=True)]
+    keys = [Key(sheet.who, STUDENT, (1 if both else 0,), box=True)]
     if both:
         keys.append(Key("teacher", TEACHER, (2,), box=True))
         traces.append(_differences(shown, student, teacher, places))
@@ -64,9 +64,10 @@ def _dots(
     student: Mapping[str, float | None],
     teacher: Mapping[str, float | None],
     places: Sequence[int],
-    both: bool,
+    who: str,
 ) -> list[dict[str, Any]]:
     traces: list[dict[str, Any]] = []
+    both = any(value is not None for value in teacher.values())
     if both:
         x: list[float | None] = []
         y: list[float | None] = []
@@ -75,8 +76,8 @@ def _dots(
             y += [place, place, None]
         bar = {"color": MUTED, "width": 2}
         traces.append({"type": "scatter", "mode": "lines", "x": x, "y": y, "line": bar, "hoverinfo": "skip"})
-    for values, color, symbol, who in (
-        (student, STUDENT, "circle", "student"),
+    for values, color, symbol, name_of in (
+        (student, STUDENT, "circle", who),
         (teacher, TEACHER, "diamond-open", "teacher"),
     )[: 2 if both else 1]:
         traces.append(
@@ -85,9 +86,9 @@ def _dots(
                 "mode": "markers",
                 "x": [values[name] for name in shown],
                 "y": list(places),
-                "name": who,
+                "name": name_of,
                 "marker": {"color": color, "symbol": symbol, "size": 10, "line": {"color": color, "width": 2}},
-                "customdata": [f"{plain(name)}, {who}" for name in shown],
+                "customdata": [f"{plain(name)}, {name_of}" for name in shown],
                 "hovertemplate": "%{customdata}: %{x:.4f}<extra></extra>",
             }
         )
@@ -218,7 +219,7 @@ def reliability_plot(sheet: Sheet) -> Plot | None:
         }
     ]
     keys = []
-    for side, color, who in ((sheet.student, STUDENT, "student"), (sheet.teacher or {}, TEACHER, "teacher")):
+    for side, color, who in ((sheet.student, STUDENT, sheet.who), (sheet.teacher or {}, TEACHER, "teacher")):
         bins = [row for row in listed(side.get("reliability")) if isinstance(row, Mapping)]
         points = [(number(row.get("confidence")), number(row.get("accuracy"))) for row in bins]
         points = [point for point in points if None not in point]
@@ -262,7 +263,7 @@ def _iou_alt(
     known = [name for name in shown if student[name] is not None]
     text = f"IoU of {len(shown)} classes on {sheet.where}."
     if known:
-        text += f" The student's best is {known[-1]} ({student[known[-1]]:.3f}), its worst {known[0]} "
+        text += f" The {sheet.who}'s best is {known[-1]} ({student[known[-1]]:.3f}), its worst {known[0]} "
         text += f"({student[known[0]]:.3f})."
     gaps = {name: gap for name in shown if (gap := _minus(student[name], teacher[name])) is not None}
     if gaps:

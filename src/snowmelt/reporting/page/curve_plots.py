@@ -27,12 +27,16 @@ from snowmelt.reporting.plots import curves_that_differ
 STEEP = 10.0  # from the lowest loss to the highest; above it a linear axis would show the first epochs alone
 
 
-def curve_plots(content: RunContent) -> list[Plot]:
-    """Losses, mIoU, learning rates, agreement, and weights that move; empty before the first epoch is over."""
+def curve_plots(content: RunContent, who: str = "student") -> list[Plot]:
+    """Losses, mIoU, learning rates, agreement, and weights that move; empty before the first epoch is over.
+
+    Args:
+        who: what the network that was trained is called.
+    """
     rows, epochs = content.metrics, content.epochs
     if not rows:
         return []
-    plots = [_losses(rows), _scores(rows), _rates(rows), _agreement(rows), _weights(rows)]
+    plots = [_losses(rows), _scores(rows, who), _rates(rows), _agreement(rows), _weights(rows)]
     return [_on_the_axis(plot, rows, epochs, first=index == 0) for index, plot in enumerate(filter(None, plots))]
 
 
@@ -76,10 +80,10 @@ def _log_ticks(low: float, high: float) -> dict[str, Any]:
     return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
 
-def _scores(rows: Sequence[Row]) -> Plot:
+def _scores(rows: Sequence[Row], who: str) -> Plot:
     epochs, student, teacher = epochs_of(rows), figures(rows, "miou"), figures(rows, "teacher_miou")
-    traces = [line(epochs, student, STUDENT, "student", width=2.4)]
-    keys = [Key("student", STUDENT, (0,))]
+    traces = [line(epochs, student, STUDENT, who, width=2.4)]
+    keys = [Key(who, STUDENT, (0,))]
     if any(value is not None for value in teacher):
         keys.append(Key("teacher", TEACHER, (len(traces),), "dash"))
         traces.append(line(epochs, teacher, TEACHER, "teacher", "dash"))

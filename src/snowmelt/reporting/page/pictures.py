@@ -75,13 +75,17 @@ def data_uri(path: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(raw).decode('ascii')}"
 
 
-def samples_of(content: RunContent, budget: Budget) -> list[Sample]:
-    """The predictions that training drew, the worst first; whole panels for runs of before they came in layers."""
+def samples_of(content: RunContent, budget: Budget, who: str = "student") -> list[Sample]:
+    """The predictions that training drew, the worst first; whole panels for runs of before they came in layers.
+
+    Args:
+        who: what the layer of the network that was trained is called.
+    """
     folder = content.folder.predictions
     found = []
     for entry in content.pictures:
         layers = {
-            layer: uri
+            who if layer == "student" else layer: uri
             for layer in LAYERS
             if layer in entry["layers"] and (uri := budget.take(folder, entry["layers"][layer])) is not None
         }

@@ -34,6 +34,7 @@ class Sheet:
     teacher: Mapping[str, Any] | None = None
     agreement: float | None = None
     rest: Mapping[str, Any] = field(default_factory=dict)
+    who: str = "student"  # what the page calls the network that was trained; a teacher's own run has a teacher there
 
     @property
     def where(self) -> str:

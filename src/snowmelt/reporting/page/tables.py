@@ -53,7 +53,7 @@ def class_table(sheet: Sheet) -> Table:
 
 def whole_table(sheet: Sheet) -> Table:
     """What is one figure for the whole set, student and teacher beside each other."""
-    sides = [("student", sheet.student)] + ([("teacher", sheet.teacher)] if sheet.teacher else [])
+    sides = [(sheet.who, sheet.student)] + ([("teacher", sheet.teacher)] if sheet.teacher else [])
     rows = [
         (label, *(figure(side.get(key)) for _, side in sides))
         for key, label in WHOLE
@@ -65,13 +65,29 @@ def whole_table(sheet: Sheet) -> Table:
 def group_tables(sheet: Sheet) -> list[Table]:
     """Scores by object size and by brightness, with whatever columns the evaluation gave them."""
     found = []
-    for key, caption in (("by_size", "By object size"), ("by_brightness", "By brightness of the image")):
-        entries = [entry for entry in listed(sheet.rest.get(key)) if isinstance(entry, Mapping)]
+    for key, caption, span in (
+        ("by_size", "By size of a class in its image", "share"),
+        ("by_brightness", "By brightness of the image, 0 to 255", "brightness"),
+    ):
+        entries = [_spanned(entry, span) for entry in listed(sheet.rest.get(key)) if isinstance(entry, Mapping)]
         if entries:
             head = tuple(dict.fromkeys(str(name) for entry in entries for name in entry))
-            rows = tuple(tuple(cell(entry.get(name)) for name in head) for entry in entries)
+            rows = tuple(
+                tuple((figure if name.endswith("miou") else cell)(entry.get(name)) for name in head)
+                for entry in entries
+            )
             found.append(Table(f"{caption}, on {sheet.where}", tuple(map(_label, head)), rows))
     return found
+
+
+def _spanned(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """``low`` and ``high`` as one column that can be read: ``1 to 10 %``, ``69 to 108``."""
+    low, high = number(entry.get("low")), number(entry.get("high"))
+    if low is None or high is None:
+        return entry
+    text = f"{100 * low:.3g} to {100 * high:.3g} %" if name == "share" else f"{low:.0f} to {high:.0f}"
+    rest = {key: value for key, value in entry.items() if key not in ("group", "low", "high")}
+    return {"group": entry.get("group"), name: text, **rest}
 
 
 def latency_table(benchmark: Mapping[str, Any]) -> Table | None:

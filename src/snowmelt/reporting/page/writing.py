@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -56,16 +56,21 @@ def write_page(
 
 def make_page(content: RunContent, plain: words.Plain | None = None, teaches: bool = False) -> tuple[str, Budget]:
     """The page as text, and what became of its pictures."""
+    if teaches:
+        content = replace(content, sheets=tuple(replace(each, who="teacher") for each in content.sheets))
+    who = "teacher" if teaches else "student"
     script = packed_plotly()
     budget = Budget(LARGEST - TEXT_ROOM - len(script))
-    plots = _plots(content)
+    plots = _plots(content, who)
     sheet = content.sheets[0] if content.sheets else None
     evaluated = next((each for each in content.sheets if each.file.startswith("evaluation/")), None)
-    samples = samples_of(content, budget)
+    samples = samples_of(content, budget, who)
     panels = [] if samples else panels_of(content, budget)
     worst = [] if evaluated is None else worst_of(evaluated, content.folder.root, budget)
     values = {
         "name": content.name,
+        "who": who,
+        "layers": list(dict.fromkeys(layer for sample in samples for layer in sample.layers)),
         "runs": content.runs,
         "written": f"{datetime.now():%Y-%m-%d %H:%M}",
         "version": __version__,
@@ -101,7 +106,7 @@ def make_page(content: RunContent, plain: words.Plain | None = None, teaches: bo
     return _template().render(values), budget
 
 
-def _plots(content: RunContent) -> dict[str, Any]:
+def _plots(content: RunContent, who: str) -> dict[str, Any]:
     sheet = content.sheets[0] if content.sheets else None
     counted = _counted(content)
     calibrated = [class_plots.reliability_plot(each) for each in content.sheets]
@@ -111,7 +116,7 @@ def _plots(content: RunContent) -> dict[str, Any]:
         "confusion": None if counted is None else class_plots.confusion_plot(counted),
         "reliability": next(filter(None, calibrated), None),
     }
-    return {**named, "curves": curve_plots(content)}
+    return {**named, "curves": curve_plots(content, who)}
 
 
 def _counted(content: RunContent) -> Sheet | None:

@@ -143,7 +143,7 @@
     range.setAttribute("aria-valuetext", layers[index].dataset.layer);
   }
 
-  const first = (sample) => Math.max(0, [...sample.querySelectorAll(".layer")].findIndex((layer) => layer.dataset.layer === "student"));
+  const first = (sample) => Math.max(0, [...sample.querySelectorAll(".layer")].findIndex((layer) => layer.dataset.layer === document.body.dataset.own));
   const samples = [...document.querySelectorAll(".sample")].filter((each) => each.querySelector("input.layers"));
   for (const sample of samples) {
     const range = sample.querySelector("input.layers");
@@ -158,7 +158,7 @@
     const names = [...new Set(samples.flatMap((each) => [...each.querySelectorAll(".layer")].map((layer) => layer.dataset.layer)))];
     const output = document.querySelector(".all output");
     all.max = String(names.length - 1);
-    all.value = String(Math.max(0, names.indexOf("student")));
+    all.value = String(Math.max(0, names.indexOf(document.body.dataset.own)));
     output.textContent = names[Number(all.value)];
     all.addEventListener("input", () => {
       const name = names[Number(all.value)];
