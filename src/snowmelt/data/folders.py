@@ -246,7 +246,7 @@ def match_files(image_folder: Path, mask_folder: Path) -> Matches:
 
 
 def _folders_beside(image_folder: Path, mask_folder: Path) -> list[str]:
-    """Names that the folder of masks might have, where its own is not there: of its neighbours with pictures in them."""
+    """Names that the folder of masks might have, where its own is not there: neighbours with pictures in them."""
     inner = mask_folder.name in SPLITS and image_folder.name == mask_folder.name  # images/train beside masks/train
     root, images = (mask_folder.parent.parent, image_folder.parent) if inner else (mask_folder.parent, image_folder)
     neighbours = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
