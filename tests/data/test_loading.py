@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+
 import pytest
 import torch
 from data_files import NumberedMaps, WriteFolder
@@ -135,3 +139,22 @@ def test_impossible_numbers_of_workers_and_ranks() -> None:
     for options in ({"workers": -1}, {"rank": 1}, {"batch_size": 0}):
         with pytest.raises(SnowmeltError):
             evaluation_loader(dataset, **{"batch_size": 2, **options})  # type: ignore[arg-type]
+
+
+def test_workers_leave_signals_to_their_parent() -> None:
+    """As a terminal or a scheduler sends them to every process of a command; a second SIGTERM ends a worker."""
+    loader = evaluation_loader(EvaluationDataset(SOURCE, build_evaluation_transform(16)), 1, workers=1)
+    before = set(multiprocessing.active_children())
+    batches = iter(loader)
+    found = [next(batches)]
+    [worker] = set(multiprocessing.active_children()) - before
+    assert worker.pid is not None
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    found += batches
+    assert len(found) == 7 and worker.is_alive()
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.join()
+        list(loader)
+    assert worker.exitcode == 143

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -42,6 +45,7 @@ class BatchLoader(DataLoader[Any]):
             collate_fn=_collate_or_error,
             pin_memory=pin,
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_signals_to_the_parent if workers > 0 else None,
             multiprocessing_context=context if workers > 0 else None,
             # Starting an iteration draws a seed; from the global generator it would shift the dropout of a resumed run.
             generator=torch.Generator(),
@@ -52,6 +56,27 @@ class BatchLoader(DataLoader[Any]):
         ahead = made_ahead(found) if self.num_workers == 0 else found
         batches = _raising(ahead)
         yield from batches if self._device is None else moved_ahead(batches, self._device)
+
+
+class _SecondOneEnds:
+    """SIGTERM for a worker: the first is for the parent, which still needs batches to come to its own end."""
+
+    def __init__(self) -> None:
+        self._heard = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._heard:
+            os._exit(128 + number)
+        self._heard = True
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal's Ctrl-C and a scheduler's SIGTERM reach workers, too, and whoever lost a worker could not go on.
+
+    Workers end with their parent: it tells them, or they see that it is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _SecondOneEnds())
 
 
 def _raising(batches: Iterator[Any]) -> Iterator[Batch]:
