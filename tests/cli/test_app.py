@@ -44,6 +44,7 @@ PROMISED = {
     },
     "evaluate": {
         *("--data", "--split", "--weights", "--worst", "--tolerance", "--device", "--output", "--json"),
+        "--set",
     },
     "report": {"--open", "--output"},
     "benchmark": {"--size", "--batch", "--threads", "--rounds", "--json"},
