@@ -202,8 +202,6 @@ class Trial:
         began = time.monotonic()
         self.finish(partial(self.train, self.reference))
         self.usual = time.monotonic() - began
-        self.finish(partial(self.export, "onnx", folder / "whole-onnx"))
-        self.finish(partial(self.export, "safetensors", folder / "whole-safetensors"))
 
     def train(self, output: Path) -> None:
         training.train_experiment(configure(output), resume=True)
@@ -239,9 +237,11 @@ class Trial:
 
     def export_once(self) -> None:
         """One export, killed once."""
-        form = "onnx" if self.exports % EXPORTS == 0 else "safetensors"
+        form = "onnx" if self.exports % EXPORTS == EXPORTS - 1 else "safetensors"
         self.exports += 1
         output, whole = self.folder / form, self.folder / f"whole-{form}"
+        if not whole.exists():
+            self.finish(partial(self.export, form, whole))
         shutil.rmtree(output, ignore_errors=True)
         self.strike(partial(self.export, form, output), self.board.seconds("export"), ["export"])
         if output.exists() and contents(output) != contents(whole):
@@ -264,6 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--exports", action=argparse.BooleanOptionalAction, default=True, help="kill exports, too")
     parser.add_argument("--draw", action="store_true", help="draw plots, pictures and reports, too")
     parser.add_argument("--folder", type=Path, help="where runs go and stay; a temporary folder by default")
     given = parser.parse_args()
@@ -274,7 +275,7 @@ def main() -> int:
         trial = Trial(folder, given.seed, given.draw)
         try:
             while (done := trial.hits.total()) < given.kills and not trial.wrong:
-                if trial.hits["export"] * EXPORTS < done:
+                if given.exports and trial.hits["export"] * EXPORTS < done:
                     trial.export_once()
                 else:
                     trial.run(given.kills - done)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,6 @@ from tiny_runs import mislead, network_without_batch_statistics, same_tensors, s
 from snowmelt.reporting import MetricTables, RunFolder, read_metrics
 from snowmelt.training import TrainState, fit
 
-HERE = Path(__file__).parent
 STEPS = 2  # of an epoch: 6 images in batches of 3
 
 
@@ -162,24 +156,3 @@ def test_reactions_go_on_where_they_were(tmp_path: Path, reacting: Path) -> None
 def test_cut_once_at_a_hold_and_at_the_thaw_that_it_delayed(cut: int, tmp_path: Path, reacting: Path) -> None:
     react(tmp_path / "run", [cut, None])
     assert_same_end(tmp_path / "run", reacting)
-
-
-def test_killed_for_real(tmp_path: Path, uninterrupted: Path) -> None:
-    root = tmp_path / "run"
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
-    }
-    child = subprocess.Popen([sys.executable, str(HERE / "run_to_kill.py"), str(root)], env=environment)
-    checkpoint = RunFolder(root).checkpoints / "last.ckpt"
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() or torch.load(checkpoint, weights_only=True)["state"]["step"] < STEPS + 1:
-        assert child.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    # The child also saved inside epochs, and slept after each step so that the kill falls into the run.
-    train(root, training={"checkpoint_every": 1})
-    assert_same_end(root, uninterrupted)
