@@ -88,6 +88,16 @@ def test_a_network_of_other_classes_is_refused(write: Write) -> None:
     )
 
 
+def test_broken_tensors_are_refused_by_name(tmp_path: Path) -> None:
+    built = make_network(SMALL, 1, seed=3)
+    with torch.no_grad():
+        built.network.segmentation_head[0].weight.zero_()
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, built.network, {"network": dict(built.description)})
+    with pytest.raises(SnowmeltError, match=r"1 broken: segmentation_head\.0\.weight \(zero variance\)"):
+        load_network(path, SMALL, TWO)
+
+
 def test_tensors_that_do_not_fit_are_counted_and_the_first_named(write: Write) -> None:
     path = write(SMALL, metadata={})
     text = refusal(path, NetworkConfig(encoder="resnet18"))

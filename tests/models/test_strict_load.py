@@ -110,6 +110,11 @@ def test_a_norm_that_never_saw_a_number_is_refused_and_a_dead_channel_is_not(sta
     assert refusal(network(), state) == f"1 broken: {NORM}.running_var (all variances zero)"
 
 
+def test_a_layer_whose_weights_are_one_number_is_refused(state: dict[str, Tensor]) -> None:
+    state["decoder.blocks.1.conv1.0.weight"].fill_(0.1)
+    assert refusal(network(), state) == "1 broken: decoder.blocks.1.conv1.0.weight (zero variance)"
+
+
 def test_half_precision_is_converted(state: dict[str, Tensor]) -> None:
     target = network()
     load_strictly(target, {key: value.half() if value.is_floating_point() else value for key, value in state.items()})

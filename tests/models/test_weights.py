@@ -143,6 +143,42 @@ def test_sources_without_a_file() -> None:
     assert all(torch.equal(t, before[k]) for k, t in model.state_dict().items())
 
 
+BROKEN = {
+    "model.conv_stem.weight": ("NaN", lambda tensor: tensor.view(-1)[3].fill_(float("nan"))),
+    "model.bn1.running_var": ("all variances zero", lambda tensor: tensor.zero_()),
+    "model.blocks.6.0.conv_pwl.weight": ("zero variance", lambda tensor: tensor.fill_(0.25)),
+}
+
+
+def broken_state(seed: int = 1) -> dict[str, Tensor]:
+    state = clones(network(seed=seed).encoder.state_dict())
+    for key, (_, spoil) in BROKEN.items():
+        spoil(state[key])
+    return state
+
+
+def test_broken_weights_are_refused_by_name_and_nothing_is_loaded(tmp_path: Path) -> None:
+    save_file(broken_state(), tmp_path / "w.safetensors")
+    target = network(seed=2)
+    before = clones(target.state_dict())
+    with pytest.raises(SnowmeltError, match=r"w\.safetensors: 3 broken: ") as caught:
+        load_encoder_weights(target, UNIVERSAL, str(tmp_path / "w.safetensors"))
+    assert all(f"{key} ({what})" in str(caught.value) for key, (what, _) in BROKEN.items())
+    assert all(torch.equal(t, before[k]) for k, t in target.state_dict().items())
+
+
+def test_a_block_that_starts_as_an_identity_and_a_classifier_without_use_are_sound(tmp_path: Path) -> None:
+    """Norms of weight 0, as published files have them, and what the encoder does not read."""
+    target = network("timm-efficientnet-b0", seed=2)
+    state = clones(network("timm-efficientnet-b0", seed=1).encoder.state_dict())
+    state["blocks.1.1.bn3.weight"].zero_()
+    state["blocks.1.1.bn3.bias"].zero_()
+    state["conv_head.weight"].zero_()
+    save_file(state, tmp_path / "w.safetensors")
+    load_encoder_weights(target, "timm-efficientnet-b0", str(tmp_path / "w.safetensors"))
+    assert not target.encoder.state_dict()["blocks.1.1.bn3.weight"].any()
+
+
 # The hub: HF_HUB_OFFLINE is set for all tests, so what is found is found in a cache made here.
 
 
@@ -204,6 +240,20 @@ def test_cached_weights_load_through_smp_and_timm(empty_cache: Path, source: str
     model = network(UNIVERSAL, depth)
     assert load_encoder_weights(model, UNIVERSAL, source) == WeightsReport("imagenet", True, None)
     assert torch.equal(model.encoder.model.conv_stem.weight, classifier.conv_stem.weight)
+
+
+@pytest.mark.parametrize("source", ["auto", "imagenet"])
+def test_broken_weights_of_the_hub_are_refused_and_not_exchanged_for_random_ones(
+    empty_cache: Path, source: str
+) -> None:
+    name = "mobilenetv2_050"
+    classifier = timm.create_model(name)
+    with torch.no_grad():
+        classifier.blocks[1][0].conv_pw.weight[0] = float("inf")
+    put_in_cache(empty_cache, timm.get_pretrained_cfg(name).hf_hub_id, "0" * 40, clones(classifier.state_dict()))
+    wanted = r"ImageNet weights of 'tu-mobilenetv2_050': 1 broken: model\.blocks\.1\.0\.conv_pw\.weight \(infinite\)"
+    with pytest.raises(SnowmeltError, match=wanted):
+        load_encoder_weights(network(), UNIVERSAL, source)
 
 
 def test_a_damaged_cache_is_a_clear_error(empty_cache: Path) -> None:

@@ -103,6 +103,16 @@ def test_it_sleeps_for_good(saved: tuple[Path, nn.Module]) -> None:
     assert not teacher(pictures()).requires_grad
 
 
+def test_broken_weights_are_refused_by_name(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    state["decode_head.classifier.weight"].fill_(1.0)
+    state["decode_head.batch_norm.running_var"][0] = float("nan")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    message = refusal(folder)
+    assert "2 broken" in message and "decode_head.classifier.weight (zero variance)" in message
+    assert "decode_head.batch_norm.running_var (NaN)" in message
+
+
 def test_precision(folder: Path) -> None:
     """Weights stored in half precision are computed in full, unless the engine's precision says otherwise."""
     save_file(

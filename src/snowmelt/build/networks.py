@@ -21,6 +21,7 @@ from snowmelt.models import (
     normalisation_of,
     normalise,
     quicken,
+    refuse_flaws,
 )
 
 
@@ -72,7 +73,7 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
     """A trained network from a weights file: as its metadata describes it, else as ``fallback`` does.
 
     Raises:
-        SnowmeltError: the file is no weights file, or its tensors do not fit the network (the first are named).
+        SnowmeltError: the file is no weights file, or its tensors do not fit the network or are broken (they are named).
     """
     state, metadata = load_weights(path)
     channels = output_channels(classes)
@@ -109,5 +110,6 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
             "score a run with the settings that it was trained with",
             code="weights-keys",
         )
+    refuse_flaws(built.network, state, str(path))
     built.network.load_state_dict(state)
     return built

@@ -8,6 +8,7 @@ from snowmelt.models.network_keys import split_network
 from snowmelt.models.networks import build_network
 from snowmelt.models.normalisation import Normalisation, normalisation_of, normalise
 from snowmelt.models.quicken import quicken
+from snowmelt.models.soundness import find_flaws, refuse_flaws
 from snowmelt.models.statistics import calibrate_norms
 from snowmelt.models.strict_load import load_strictly
 from snowmelt.models.thaw import Thaw
@@ -28,6 +29,7 @@ __all__ = [
     "choose_weights",
     "encoder_blocks",
     "feature_channels",
+    "find_flaws",
     "fold_norms",
     "identify_network",
     "load_encoder_weights",
@@ -37,6 +39,7 @@ __all__ = [
     "normalise",
     "quicken",
     "read_metadata",
+    "refuse_flaws",
     "save_weights",
     "split_network",
     "unreached_parameters",

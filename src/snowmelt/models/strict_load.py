@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models.reach import trace_reach
+from snowmelt.models.soundness import find_flaws, listed, tell_flaws
 
-_NAMED_AT_MOST = 20  # keys that one message spells out
 # What encoders keep of the classifier that they were, and what no feature map comes from.
 _CLASSIFIER = re.compile(r"encoder\.(?:model\.)?(?:classifier|_?fc|head|last_linear|_?conv_head|bn2|_bn1|norm)\.")
 
@@ -22,9 +21,8 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
     Counters of batches may be missing, and so may parameters that no output depends on; they stay as they are.
     Tensors of another float type are converted.
 
-    Errors: SnowmeltError that names every needed key that is missing, of another shape or broken (NaN, infinite, a
-    negative variance, a norm whose variances are all zero), and every key of the network's own parts that it has no
-    place for; up to twenty of each.
+    Errors: SnowmeltError that names every needed key that is missing, of another shape or broken (``find_flaws``), and
+    every key of the network's own parts that it has no place for; up to twenty of each.
     """
     expected = network.state_dict()
     usable = {key: value for key, value in state.items() if key in expected and expected[key].shape == value.shape}
@@ -39,35 +37,14 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
             f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}" for key in absent if key in state
         ],
         "unexpected": [key for key in unexpected if not _CLASSIFIER.match(key)],
-        "broken": [f"{key} ({what})" for key, value in usable.items() if (what := _flaw(key, value))],
     }
     found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
+    if flaws := find_flaws(network, usable):
+        found.append(tell_flaws(flaws))
     if found:
         raise SnowmeltError("; ".join(found), code="weights-keys")
     nn.Module.load_state_dict(network, usable, strict=False)
     return [key for key in state if key not in usable]
-
-
-def listed(keys: Iterable[str]) -> str:
-    """The first twenty keys and how many more there are."""
-    keys = list(keys)
-    more = f" and {len(keys) - _NAMED_AT_MOST} more" if len(keys) > _NAMED_AT_MOST else ""
-    return ", ".join(keys[:_NAMED_AT_MOST]) + more
-
-
-def _flaw(key: str, value: Tensor) -> str | None:
-    if not value.is_floating_point():
-        return None
-    if not torch.isfinite(value).all():
-        return "NaN" if torch.isnan(value).any() else "infinite"
-    if key.endswith(".running_var") and value.numel():
-        if (value < 0).any():
-            return "negative variance"
-        # Single zeros are no flaw: the variance of a channel that died fades to zero in training, and in half
-        # precision it is soon there.
-        if not value.any():
-            return "all variances zero"
-    return None
 
 
 def _needed_keys(network: nn.Module) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from snowmelt.models.hub import hub_state, require_hub
 from snowmelt.models.networks import closest
 from snowmelt.models.partition import partition
 from snowmelt.models.reach import encoder_of
+from snowmelt.models.soundness import listed, refuse_flaws
 from snowmelt.models.weight_files import read_tensors
 
 SOURCES = ("auto", "imagenet", "none")
@@ -22,7 +23,6 @@ _WRAPPERS = ("module.", "_orig_mod.", "encoder.", "backbone.", "model.")
 
 # What timm, torchvision and smp call the layers behind the last feature map. An encoder has no use for them.
 _HEAD = re.compile(r"(?:classifier|fc|_fc|head|head_dist|last_linear|conv_head|_conv_head|bn2|_bn1|norm|norm_head)\.")
-_NAMED_AT_MOST = 20  # keys that one message spells out
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "aut
     Nothing is loaded unless all that the encoder's forward pass needs is there. Matrices of another float type are
     converted. Layers of a classifier are skipped silently, other keys without use are named in the warning.
 
-    Errors: SnowmeltError for an unknown source, weights that cannot be had, or keys missing or of another shape.
+    Errors: SnowmeltError for an unknown source, weights that cannot be had, or keys that are missing, of another shape
+    or broken (see ``find_flaws``).
     """
     encoder = encoder_of(model)
     if source == "none":
@@ -58,6 +59,7 @@ def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "aut
             if source == "imagenet":
                 raise
             return WeightsReport("none", False, f"The encoder {encoder_name!r} starts from random weights: {error}.")
+        refuse_flaws(encoder, state, f"ImageNet weights of {encoder_name!r}")
         nn.Module.load_state_dict(encoder, state)
         return WeightsReport("imagenet", pretrained=True)
     path = Path(source)
@@ -65,7 +67,7 @@ def load_encoder_weights(model: nn.Module, encoder_name: str, source: str = "aut
         hint = closest(source, SOURCES) or f"; use {', '.join(SOURCES)} or a file ending in {', '.join(_SUFFIXES)}"
         raise SnowmeltError(f"unknown source of encoder weights {source!r}{hint}", code="pretrained-unknown")
     unexpected = _load_file(model, path)
-    warning = f"{path} holds keys that {encoder_name!r} has no use for: {_listed(unexpected)}." if unexpected else None
+    warning = f"{path} holds keys that {encoder_name!r} has no use for: {listed(unexpected)}." if unexpected else None
     return WeightsReport(str(path), True, warning)
 
 
@@ -105,8 +107,9 @@ def _load_file(model: nn.Module, path: Path) -> list[str]:
     missing = [key for key in needed if key not in state and key not in misshapen]
     if misshapen or missing:
         parts = {"missing": missing, "of another shape": list(misshapen.values()), "unexpected": unexpected}
-        found = "; ".join(f"{len(keys)} {what}: {_listed(keys)}" for what, keys in parts.items() if keys)
+        found = "; ".join(f"{len(keys)} {what}: {listed(keys)}" for what, keys in parts.items() if keys)
         raise SnowmeltError(f"{path} does not fit the encoder ({type(encoder).__name__}): {found}", code="weights-keys")
+    refuse_flaws(encoder, {key: state[key] for key in needed}, str(path))
     nn.Module.load_state_dict(encoder, state, strict=False)
     return unexpected
 
@@ -140,9 +143,3 @@ def _needed_keys(model: nn.Module) -> list[str]:
         and key.rpartition(".")[0] not in idle_modules
         and not key.endswith("num_batches_tracked")  # older files lack it, and nothing reads it
     ]
-
-
-def _listed(keys: Iterable[str]) -> str:
-    keys = list(keys)
-    more = f" and {len(keys) - _NAMED_AT_MOST} more" if len(keys) > _NAMED_AT_MOST else ""
-    return ", ".join(keys[:_NAMED_AT_MOST]) + more

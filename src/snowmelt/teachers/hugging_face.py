@@ -19,7 +19,7 @@ from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.models import normalise
+from snowmelt.models import normalise, refuse_flaws
 from snowmelt.models.hub import hub_is_reachable
 from snowmelt.teachers.digests import digest_files
 from snowmelt.teachers.network import put_to_sleep
@@ -240,6 +240,7 @@ def _load(folder: Path, transformers: Any, safe: bool, options: OpenOptions) -> 
     if report["unexpected_keys"]:
         unexpected = sorted(report["unexpected_keys"])
         options.say(f"{folder}: {_some(unexpected)} in its weights have no place in {type(network).__name__}")
+    refuse_flaws(network, network.state_dict(), str(folder))
     return network
 
 
