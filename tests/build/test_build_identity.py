@@ -40,6 +40,8 @@ FREE = [
     ("training.checkpoint_every", 7),
     ("training.log_every", 7),
     ("training.max_skipped", 7),
+    ("training.rollbacks", 1),
+    ("training.rollback_scale", 0.25),
     ("training.compile", True),
     ("reactions.memory", "split"),
     ("reactions.memory_limit", 1000),

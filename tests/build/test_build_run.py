@@ -121,7 +121,7 @@ def test_saved_weights_are_those_of_a_plain_network_and_say_what_they_are(
     config: ExperimentConfig, splits: Splits, engine: Engine
 ) -> None:
     run = built(config, splits, engine)
-    run.checkpoints.save_best(TrainState(), run.network, complete=True)
+    run.checkpoints.save_best(TrainState(), run.network)
     plain = smp.Unet(ENCODER, encoder_weights=None, classes=1, decoder_channels=(16, 8, 8, 8, 8))
     plain.load_state_dict(load_file(run.checkpoints.best))
     _, metadata = load_weights(run.checkpoints.best)

@@ -87,6 +87,15 @@ def test_thaws_are_marked_where_more_learns() -> None:
     assert [note["text"] for note in marks["annotations"]] == ["1", "3"]
 
 
+def test_a_return_to_an_earlier_epoch_is_marked_where_the_run_went_on() -> None:
+    rows = [
+        {"epoch": epoch, "thawed_blocks": 0, "rollbacks": count} for epoch, count in enumerate([None, None, 1, 1, 3])
+    ]
+    shapes = thaw_marks(rows, 5)["shapes"]
+    assert [(shape["x0"], shape["line"]["dash"]) for shape in shapes] == [(1.5, "solid"), (3.5, "solid")]
+    assert [shape["x0"] for shape in thaw_marks(rows[2:], 5)["shapes"]] == [1.5, 3.5]
+
+
 def test_rates_begin_where_a_block_learns(folder: RunFolder, fake_run: Callable[..., Any]) -> None:
     content = read_run(fill(folder, fake_run()))
     [plot] = [plot for plot in curve_plots(content) if plot.name == "rates"]

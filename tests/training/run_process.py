@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from faults import Fault
 from tiny_runs import Recorder, mislead, network_without_batch_statistics, start_run
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from snowmelt.config import merge
+from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine, TrainingRun, TrainState, fit
-from snowmelt.training.events import EpochEnded
+from snowmelt.training.causes import LOSS
+from snowmelt.training.events import EpochEnded, StepEnded
 from snowmelt.training.suspects import Suspects
 
 DATA: dict[str, Any] = {"augmentation": "light", "val_fraction": 0.1}
@@ -22,6 +25,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"data": {**DATA, "source": "scenes:7"}},
     # The same, but the second process runs out of memory once, in the second epoch.
     "short": {"data": {**DATA, "source": "scenes:7"}, "reactions": {"memory": "refuse"}},
+    # The same, but the second process's teacher says nothing finite from the second epoch on.
+    "faulty": {"data": {**DATA, "source": "scenes:7"}, "training": {"max_skipped": 2}},
     # In batches of 3 the last step has 2, so the last of three processes holds a filler.
     # Validation labels are all background but in the first epoch, which Dice likes less: the guard reacts.
     "everything": {
@@ -56,6 +61,9 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
         group["eps"] = 1e-4  # else AdamW makes a whole step of a gradient that is nothing but rounding
     if variant == "short":
         fail_once(run, recorder, folder / "failed")
+    if variant == "faulty":
+        fail_to_the_end(run, recorder, folder)
+        return
     synchronised = count_synchronisations(run.engine)
     state_at_end = fit(run)
     guard = state_at_end.guard
@@ -66,7 +74,9 @@ def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
     run.engine.wrap(norm)
     buffers = run.engine.sum_over_processes(norm.running_mean)
     suspects, state = Suspects(run.engine, 2), TrainState()
-    suspects.add(torch.tensor([10 + run.engine.rank, -1]), torch.tensor(False, device=run.engine.device))
+    device = run.engine.device
+    indices, sound = torch.tensor([10 + run.engine.rank, -1]), torch.ones(2, dtype=torch.bool, device=device)
+    suspects.add(indices, torch.tensor(LOSS, device=device), sound)
     suspects.read(state)
     slowed = run.engine.sum_over_processes(slowed) / run.engine.world_size
     if run.engine.rank == 0:
@@ -89,6 +99,23 @@ def fail_once(run: TrainingRun, recorder: Recorder, mark: Path) -> None:
             torch.empty(1 << 50, dtype=torch.uint8)
 
     run.network.segmentation_head.register_forward_hook(fail)
+
+
+def fail_to_the_end(run: TrainingRun, recorder: Recorder, folder: Path) -> None:
+    """Leave what each process made of it."""
+    Fault(run, lambda done: done >= 3, rank=1)
+    try:
+        fit(run)
+    except SnowmeltError as error:
+        state = torch.load(run.checkpoints.last, weights_only=True)["state"]
+        found = {
+            "error": str(error),
+            "rollbacks": state["rollbacks"],
+            "steps": [event.step for event in recorder.of(StepEnded)],
+            "network": {name: value.clone() for name, value in run.network.state_dict().items()},
+        }
+        torch.save(found, folder / f"result.{run.engine.rank}.pt")
+    run.engine.barrier()
 
 
 def count_synchronisations(engine: Engine) -> list[int]:

@@ -95,6 +95,7 @@ def test_the_run_is_the_one_with_smaller_pieces_from_there_on(
     file = tmp_path / "small" / "last.ckpt"
     content = torch.load(file, weights_only=True)
     content["state"]["micro_batch"] = half
+    del content["sealed"]  # whose digest no longer fits
     torch.save(content, file)
     fit(begin(tmp_path / "small", **changes)[0])
     found, reference = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("failed", "small"))

@@ -105,3 +105,17 @@ def test_out_of_memory_in_one_process_stops_all_and_the_next_start_takes_half(
     for (train, val, _), (other_train, other_val, _) in zip(rows, resumed["rows"], strict=True):
         assert other_train == pytest.approx(train, rel=2e-2)
         assert other_val == pytest.approx(val, rel=2e-2)
+
+
+def test_a_fault_in_one_process_of_two_takes_both_back_and_ends_both(tmp_path: Path) -> None:
+    """Each skips the same steps, goes back to the same place as often, and stops with the same words and weights."""
+    folder = tmp_path / "faulty"
+    done = launch(folder, 2, 2, 1, "faulty")
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(folder / f"result.{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["error"] == second["error"]
+    assert first["error"].startswith("epoch 2, step 5: teacher output (Tiny) not finite in 2 steps in a row (after 3")
+    assert first["steps"] == [1, 2, 3, 4, 5, *[3, 4, 5] * 3]
+    assert [event["back_to"] for event in first["rollbacks"]] == [{"epoch": 1, "step": 2}] * 3
+    assert [event["factor_from_here"] for event in first["rollbacks"]] == [0.5, 0.25, 0.125]
+    torch.testing.assert_close(first["network"], second["network"], rtol=0, atol=0)

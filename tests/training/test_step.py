@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tiny_runs import network_without_batch_statistics, same_tensors, start_run
 
 from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
 from snowmelt.training import TrainingRun, TrainState
+from snowmelt.training.causes import FINE, GRADIENT, LOSS, OVERFLOW, STATISTICS, TEACHER
 from snowmelt.training.stages import enter_stage
 from snowmelt.training.step import count_effective, train_step
 
@@ -107,24 +109,72 @@ def test_the_norm_that_is_clipped_is_that_of_all_that_learns(tmp_path: Path) -> 
     assert any(name.startswith("decoder.") for name in clipped)
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_a_step_that_is_not_finite_changes_no_weight_and_no_moment(tmp_path: Path, precision: str) -> None:
-    run = ready(tmp_path, training={"precision": precision})
-    assert bool(train_step(run, make_batch(), temperature=2.0).finite)
-    before = {key: value.clone() for key, value in dict(run.network.named_parameters()).items()}
-    moments = {
-        index: {key: value.clone() for key, value in state.items()}
-        for index, state in run.optimizer.state_dict()["state"].items()
-    }
-    teacher = run.teacher
+def spoil(run: TrainingRun, what: str) -> None:
+    """Let one thing of every step from now on be not finite."""
+    teacher, objective, normalise = run.teacher, run.objective, run.normalise
     assert teacher is not None
-    run.teacher = lambda batch: teacher(batch) * float("nan")
-    assert not bool(train_step(run, make_batch(), temperature=2.0).finite)
-    assert same_tensors(dict(run.network.named_parameters()), before)
+    if what == "teacher":  # in a pixel that nobody is taught about
+        run.teacher = lambda batch: torch.where(one_pixel(batch), NAN, teacher(batch))
+    elif what == "loss":
+        run.objective = lambda *given, **named: {  # type: ignore[assignment]
+            name: value + float("inf") for name, value in objective(*given, **named).items()
+        }
+    elif what == "gradient":
+        run.network.segmentation_head[0].weight.register_hook(lambda gradient: gradient * float("inf"))
+    else:  # the variance of such inputs is beyond float32, and a norm makes zeros of them
+        run.normalise = lambda images: normalise(images) * 1e25
+
+
+def one_pixel(batch: Batch) -> torch.Tensor:
+    """(B, 1, 64, 64), true for a corner of the picture at position 2."""
+    chosen = torch.zeros(len(batch), 1, 64, 64, dtype=torch.bool)
+    chosen[:, :, 0, 0] = (batch.indices == 2)[:, None]
+    return chosen
+
+
+NAN = torch.tensor(float("nan"))
+CASES = {"teacher": TEACHER, "loss": LOSS, "gradient": GRADIENT, "statistics": STATISTICS}
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("what", CASES)
+def test_a_step_that_is_not_finite_says_why_and_changes_nothing(tmp_path: Path, what: str, precision: str) -> None:
+    """Neither weights nor moments nor the running statistics of norms, which such a forward pass has poisoned."""
+    run = ready(tmp_path, training={"precision": precision, "batch_size": 2, "accumulate": 2})
+    batch = make_batch()
+    assert train_step(run, batch, temperature=2.0).cause == FINE
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    moments = copy.deepcopy(run.optimizer.state_dict()["state"])
+    assert moments and any(name.endswith("running_var") for name in before)
+    spoil(run, what)
+    outcome = train_step(run, batch, temperature=2.0)
+    assert (outcome.cause, bool(outcome.finite)) == (CASES[what], False)
+    assert outcome.sound.tolist() == [True, True, what != "teacher", True]
+    assert same_tensors(dict(run.network.state_dict()), before)
     assert same_tensors(run.optimizer.state_dict()["state"], moments)
-    run.teacher = teacher
-    assert bool(train_step(run, make_batch(), temperature=2.0).finite)
-    assert not same_tensors(dict(run.network.named_parameters()), before)
+
+
+def test_after_a_bad_step_the_next_is_made_as_if_there_had_been_none(tmp_path: Path) -> None:
+    ends = []
+    for name in ("spoilt", "plain"):
+        run = ready(tmp_path / name)
+        train_step(run, make_batch(), temperature=2.0)
+        if name == "spoilt":
+            normalise, run.normalise = run.normalise, lambda images: torch.full((len(images), 3, 64, 64), torch.inf)
+            train_step(run, make_batch(), temperature=2.0)
+            run.normalise = normalise
+        assert train_step(run, make_batch(seed=1), temperature=2.0).cause == FINE
+        ends.append(dict(run.network.state_dict()))
+    assert same_tensors(*ends)
+
+
+def test_a_teacher_says_nothing_finite_in_the_middle_of_feature_maps(tmp_path: Path) -> None:
+    run = ready(tmp_path, distillation={"feature_weight": 1.0, "feature_layers": ["encoder.3"]})
+    assert run.features is not None
+    read = run.features.read_teacher
+    run.features.read_teacher = lambda: tuple(map_ * NAN for map_ in read())  # type: ignore[method-assign]
+    outcome = train_step(run, make_batch(), temperature=2.0)
+    assert outcome.cause == TEACHER and not outcome.sound.any()
 
 
 def test_a_loss_scaler_clips_skips_and_steps_by_the_same_rule(tmp_path: Path) -> None:
@@ -136,7 +186,7 @@ def test_a_loss_scaler_clips_skips_and_steps_by_the_same_rule(tmp_path: Path) ->
     assert scaler is not None
     before = {name: value.clone() for name, value in run.network.named_parameters()}
     scaler._init_scale = 2.0**40  # every gradient of float16 overflows
-    assert not bool(train_step(run, make_batch(), temperature=2.0).finite)
+    assert train_step(run, make_batch(), temperature=2.0).cause == OVERFLOW
     assert same_tensors(dict(run.network.named_parameters()), before) and scaler.get_scale() == 2.0**39
     scaler.update(2.0**4)
     clipped = gradients(run, make_batch())

@@ -136,10 +136,10 @@ def test_a_step_runs_on_a_device_without_values(case: str, tmp_path: Path, monke
         with copies:
             outcome = train_step(run, batch, 2.0, run.weights_at(state))
             average.update(0)
-            tally.add(outcome.terms, outcome.finite)
-            suspects.add(batch.indices, outcome.finite)
+            tally.add(outcome.terms, outcome.cause)
+            suspects.add(batch.indices, outcome.cause, outcome.sound)
     assert not copies.blocking
-    assert outcome.finite.is_meta
+    assert outcome.cause.is_meta and outcome.sound.is_meta
     with pytest.raises((RuntimeError, NotImplementedError)):
         tally.store(state)  # what does wait is found out here
 

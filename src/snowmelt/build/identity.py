@@ -27,7 +27,9 @@ FREE_ON_RESUME = (
     "training.threads",
     "training.checkpoint_every",
     "training.log_every",
-    "training.max_skipped",
+    "training.max_skipped",  # with the next two: what they did so far is in the checkpoint
+    "training.rollbacks",
+    "training.rollback_scale",
     "training.compile",
     "reactions.memory",  # what it decided is in the checkpoint; a run that ran out of memory goes on with it
     "reactions.memory_limit",

@@ -73,7 +73,7 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
     """A trained network from a weights file: as its metadata describes it, else as ``fallback`` does.
 
     Raises:
-        SnowmeltError: the file is no weights file, or its tensors do not fit the network or are broken (they are named).
+        SnowmeltError: the file is no weights file, or its tensors do not fit the network or are broken (by name).
     """
     state, metadata = load_weights(path)
     channels = output_channels(classes)

@@ -133,6 +133,7 @@ def make_run(
         announcer=announcer or Announcer(),
         calibrate=lambda inputs: calibrate_norms(encoder, inputs),
         notices=(*notices_of(config, built), *notices),
+        teacher_name="the teacher" if teaching is None else teaching.name,
         name_of=splits.train.name,
     )
 
@@ -195,6 +196,8 @@ def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool
         log_every=training.log_every,
         checkpoint_every=training.checkpoint_every,
         max_skipped=training.max_skipped,
+        rollbacks=training.rollbacks,
+        rollback_scale=training.rollback_scale,
         patience=training.patience if patience is None else patience,
         seed=config.seed,
         fade=DistillationFade(config.distillation.adaptive, config.distillation.adaptive_epochs),

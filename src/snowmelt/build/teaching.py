@@ -46,6 +46,7 @@ class BuiltTeaching:
         maps: stored answers that travel with the training images; ``None`` where the teacher is asked live.
         digest: of the teacher and of how its answers are stored.
         network: the teacher's, for feature matching; ``None`` where it has none or is not asked live.
+        name: of the teacher, for a person.
     """
 
     train: Teaching
@@ -53,6 +54,7 @@ class BuiltTeaching:
     digest: str
     maps: MapStore | None = None
     network: nn.Module | None = None
+    name: str = "the teacher"
 
 
 def choose_mode(config: ExperimentConfig, opened: OpenedTeacher) -> Mode:
@@ -83,7 +85,7 @@ def live_teaching(opened: OpenedTeacher) -> BuiltTeaching:
     """The teacher itself answers at every step."""
     assert opened.model is not None
     teaching = LiveTeaching(opened.model)
-    return BuiltTeaching(teaching, teaching, opened.digest, network=opened.network)
+    return BuiltTeaching(teaching, teaching, opened.digest, network=opened.network, name=opened.describe())
 
 
 def stored_teaching(
@@ -119,6 +121,7 @@ def stored_teaching(
         examiner_of(opened, splits.val),
         f"{opened.digest} {cache.encoding.key}",
         maps=cache.view(digests),
+        name=f"stored answers of {opened.describe()}",
     )
     return teaching, cache, report
 

@@ -162,7 +162,11 @@ class TrainingConfig(Settings):
     log_every: Count = 20
     """Steps between two readings of the losses."""
     max_skipped: Count = 20
-    """Stop after so many steps in a row whose loss or gradient is not finite."""
+    """Go back, or stop, after so many steps in a row that were not finite: loss, gradient or teacher output."""
+    rollbacks: Annotated[int, Field(ge=0)] = 3
+    """Times that a run goes back to its last good checkpoint with lower rates before it stops; 0: never."""
+    rollback_scale: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Factor on every learning rate, each time."""
     compile: bool = False
     """Compile the student, anew at every thaw."""
     threads: Count | None = None

@@ -40,6 +40,9 @@ NETWORKS_AND_RUNS: dict[str, Advice] = {
     "weights-keys": Advice(
         "The tensors of a file do not fit the network", "Give a complete file of the network that the settings name"
     ),
+    "weights-broken": Advice(
+        "Pretrained weights are NaN or infinite, or tell nothing from anything", "Take a sound copy of the file"
+    ),
     "weights-ambiguous": Advice("A file holds several networks", "Save the one that is meant in a file of its own"),
     "weights-unidentified": Advice(
         "The tensors of a file tell no known network",

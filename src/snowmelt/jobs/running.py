@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from snowmelt.jobs.session import Session
 from snowmelt.jobs.signals import handed_to
 from snowmelt.reporting import (
     MetricTables,
+    NotFiniteReport,
     ProgressDisplay,
     RunFolder,
     RunSummary,
@@ -28,6 +30,9 @@ from snowmelt.reporting import (
 )
 from snowmelt.schedules import make_plan
 from snowmelt.training import Announcer, Listener, StopRequest, TrainingRun, TrainState, fit, has_checkpoint
+
+FILES: tuple[Callable[[RunFolder], Listener], ...] = (MetricTables, ValidationScores, NotFiniteReport, TextLog)
+"""Listeners that keep files of the run folder, in the order in which they hear of what happens."""
 
 
 def refuse_existing(root: Path, resume: bool, overwrite: bool) -> None:
@@ -76,8 +81,8 @@ def run_training(
     folder = RunFolder(root)
     summary = RunSummary(folder)
     tensorboard = TensorBoardLog(folder)
-    tables: list[Listener] = [MetricTables(folder), ValidationScores(folder), TextLog(folder)]
-    listeners = [*tables, tensorboard, ProgressDisplay(folder), summary]
+    files: list[Listener] = [each(folder) for each in FILES]
+    listeners = [*files, tensorboard, ProgressDisplay(folder), summary]
     announcer = Announcer(listeners if session.leads else [])
     run = make_run(
         config,

@@ -38,7 +38,9 @@ def find_flaws(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str
 def refuse_flaws(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
     """Errors: SnowmeltError that begins with ``whose`` and names every flaw, up to twenty."""
     if flaws := find_flaws(network, state):
-        raise SnowmeltError(f"{whose}: {tell_flaws(flaws)}; such weights are damaged, take a sound copy")
+        raise SnowmeltError(
+            f"{whose}: {tell_flaws(flaws)}; such weights are damaged, take a sound copy", code="weights-broken"
+        )
 
 
 def tell_flaws(flaws: Mapping[str, str]) -> str:

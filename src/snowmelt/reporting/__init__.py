@@ -8,6 +8,7 @@ from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.evaluation_plots import draw_evaluation
 from snowmelt.reporting.evaluation_table import evaluation_tables
 from snowmelt.reporting.layers import save_layers
+from snowmelt.reporting.not_finite import NotFiniteReport
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
 from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
@@ -23,6 +24,7 @@ from snowmelt.reporting.validation_scores import ValidationScores
 
 __all__ = [
     "MetricTables",
+    "NotFiniteReport",
     "Prediction",
     "ProgressDisplay",
     "RunFolder",

@@ -174,6 +174,9 @@ def curves_that_differ(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _mark_thaws(axes: Axes, rows: Sequence[Row], labels: bool = False) -> None:
+    """Dotted lines where more learns than before; a full one where the run went on after it had gone back."""
+    for index in np.flatnonzero(np.diff(np.nan_to_num(column(rows, "rollbacks")), prepend=0.0) > 0):
+        axes.axvline(column(rows, "epoch")[index], color=ORANGE, linewidth=1, zorder=1)
     epochs, thawed = column(rows, "epoch"), column(rows, "thawed_blocks")
     thaws = np.flatnonzero(np.diff(thawed) > 0) + 1
     for index in thaws:

@@ -55,6 +55,11 @@ class RunFolder:
         return self.root / "validation.json"
 
     @property
+    def not_finite_file(self) -> Path:
+        """What was not finite when, in a run that went back or gave up."""
+        return self.root / "not_finite.json"
+
+    @property
     def logs(self) -> Path:
         """TensorBoard events and text logs."""
         return self.root / "logs"

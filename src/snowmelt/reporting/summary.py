@@ -7,7 +7,16 @@ import math
 from snowmelt.reporting.csv_cells import Row, Value
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row, read_metrics
-from snowmelt.training.events import EpochEnded, Event, Listener, Message, RunEnded, RunStarted, StageCompiled
+from snowmelt.training.events import (
+    EpochEnded,
+    Event,
+    Listener,
+    Message,
+    RolledBack,
+    RunEnded,
+    RunStarted,
+    StageCompiled,
+)
 
 
 class RunSummary(Listener):
@@ -30,6 +39,8 @@ class RunSummary(Listener):
             self._started = event
         elif isinstance(event, EpochEnded):
             self._rows[event.record.epoch] = metrics_row(event.record)
+        elif isinstance(event, RolledBack):
+            self._rows = {epoch: row for epoch, row in self._rows.items() if epoch < event.first_epoch}
         elif isinstance(event, Message) and event.level == "warning":
             if event.text not in self._warnings:
                 self._warnings.append(event.text)
@@ -48,7 +59,7 @@ class RunSummary(Listener):
         lines = [self._headline(), *self._scores()]
         skipped = sum(int(str(row["skipped_steps"])) for row in self._all_rows().values())
         if skipped:
-            lines.append(f"{_count(skipped, 'step')} changed nothing: loss or gradient was not finite.")
+            lines.append(f"{_count(skipped, 'step')} changed nothing, as something was not finite.")
         if self._compiled:
             stages = _count(len(self._compiled), "stage")
             lines.append(f"Compiling took {sum(self._compiled):.0f} s in {stages}, the first step of each included.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snowmelt.reporting.csv_cells import Row, Value, csv_line, csv_text, read_csv, replace_file
 from snowmelt.reporting.run_folder import RunFolder
-from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RunStarted
+from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted
 
 # A name that ends in a slash stands for all columns of that family.
 ORDER = (
@@ -27,6 +27,7 @@ ORDER = (
     "teacher_miou",
     "agreement",
     "skipped_steps",
+    "rollbacks",
     "best",
 )
 
@@ -36,7 +37,8 @@ class MetricTables(Listener):
 
     metrics.csv has only what a run with this seed always gives, so a resumed run writes the same bytes as one that
     was never cut; speeds and memory go to timing.csv. When a run goes on, rows from its first epoch on are taken out
-    first: a partial last epoch, and epochs after the checkpoint that it goes on from.
+    first: a partial last epoch, and epochs after the checkpoint that it goes on from. The same holds where a run goes
+    back to an earlier checkpoint; from there on ``rollbacks`` counts how often it did.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -49,6 +51,9 @@ class MetricTables(Listener):
             self._metrics.keep_before(event.first_epoch)
             self._timing.keep_before(event.first_epoch)
             self._columns = [*(f"lr/{name}" for name in event.groups), *(f"iou/{name}" for name in event.classes)]
+        elif isinstance(event, RolledBack):
+            self._metrics.keep_before(event.first_epoch)
+            self._timing.keep_before(event.first_epoch)
         elif isinstance(event, EpochEnded):
             self._metrics.append(metrics_row(event.record), self._columns)
             timing = {name: float(value) for name, value in event.record.timing.items()}
@@ -114,6 +119,7 @@ def metrics_row(record: EpochRecord) -> Row:
         "teacher_miou": None if record.teacher_miou is None else float(record.teacher_miou),
         "agreement": None if record.agreement is None else float(record.agreement),
         "skipped_steps": record.skipped_steps,
+        **({"rollbacks": record.rollbacks} if record.rollbacks else {}),
         "best": record.best,
     }
 

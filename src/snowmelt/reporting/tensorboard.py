@@ -12,7 +12,7 @@ import numpy as np
 
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row
-from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RunStarted, StepEnded
+from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted, StepEnded
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class TensorBoardLog(Listener):
     """Event files in ``logs/`` with the epoch as axis, and in ``logs/steps/`` with the optimizer step.
 
-    They are two TensorBoard runs because a resumed run tells TensorBoard from which point on older figures are
-    void, and that point counts for everything in a folder: an epoch's number would void the steps as well.
+    They are two TensorBoard runs because a run that is resumed, or goes back, tells TensorBoard from which point on
+    older figures are void, and that point counts for everything in a folder: an epoch's number would void the steps as
+    well.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -31,7 +32,7 @@ class TensorBoardLog(Listener):
         self._steps: SummaryWriter | None = None
 
     def receive(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+        if isinstance(event, RunStarted | RolledBack):
             self.close()
             self._epochs = _open(self._folder.logs, event.first_epoch)
             self._steps = _open(self._folder.logs / "steps", event.first_step + 1)

@@ -19,6 +19,7 @@ from snowmelt.training.events import (
     Event,
     Listener,
     Message,
+    RolledBack,
     RunEnded,
     RunStarted,
     RunStopped,
@@ -34,7 +35,8 @@ class TextLog(Listener):
     """``logs/training_log_<YYYYmmdd_HHMMSS>.txt``, a new one for each start, flushed at every line.
 
     A run that goes on makes the steps after its checkpoint again, so lines about them in older logs get the word
-    ``void`` before their topic: of each step and each epoch, one line in all logs together has none.
+    ``void`` before their topic: of each step and each epoch, one line in all logs together has none. Where a run goes
+    back, those of its own log stay as they are, above the line ``rollback``: somebody may be following it.
 
     Lines are ``<date> <time> <topic> key=value ...``. Temperature and learning rates are exact, other figures have
     six digits; a class that is in neither truth nor prediction is ``absent``.
@@ -64,6 +66,12 @@ class TextLog(Listener):
         elif isinstance(event, EpochEnded):
             for line in _epoch_lines(event.record):
                 self._write(line)
+        elif isinstance(event, RolledBack):
+            mark_void(self._others(), event.first_epoch, event.first_step)
+            self._write(
+                f"rollback number={event.rollbacks} to_epoch={event.first_epoch} to_step={event.first_step} "
+                f"factor={_figure(event.factor)}"
+            )
         elif isinstance(event, Message):
             self._write(f"{event.level} {event.text}")
         elif isinstance(event, RunEnded):
@@ -86,8 +94,7 @@ class TextLog(Listener):
         self._file = None
 
     def _start(self, event: RunStarted) -> None:
-        own = None if self._file is None else Path(self._file.name)
-        mark_void([path for path in self._folder.logs.glob(NAMES) if path != own], event.first_epoch, event.first_step)
+        mark_void(self._others(), event.first_epoch, event.first_step)
         self._write(f"{'resume' if event.resumed else 'start'} name={_key(event.name)}")
         self._write(
             f"run epochs={event.epochs} steps_per_epoch={event.steps_per_epoch} last_step={event.last_step} "
@@ -99,6 +106,11 @@ class TextLog(Listener):
         )
         self._write(f"run classes={_names(event.classes)}")
         self._write(f"run groups={_names(event.groups)}")
+
+    def _others(self) -> list[Path]:
+        """The logs of earlier starts."""
+        own = None if self._file is None else Path(self._file.name)
+        return [path for path in self._folder.logs.glob(NAMES) if path != own]
 
     def _write(self, text: str) -> None:
         if self._file is None:

@@ -5,30 +5,49 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.run_folder import RunFolder
-from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, PixelCounts, RunStarted
+from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, PixelCounts, RolledBack, RunStarted
 
 
 class ValidationScores(Listener):
     """Writes the file anew whenever an epoch is the best so far, so that it fits ``best.safetensors``.
 
     Its form is that of ``evaluation/<split>.json``, with less in it. A resumed run writes what an uninterrupted one
-    would have: the epochs after its checkpoint come again.
+    would have: the epochs after its checkpoint come again. A run that goes back has the file of before again; where
+    that was written before a cut and is lost, it has none until an epoch is the best again.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._started: RunStarted | None = None
+        self._written: dict[int, str] = {}  # epoch -> what the file was then
 
     def receive(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._started = event
+            self._written = read_written(self._folder.validation_file)
+        elif isinstance(event, RolledBack):
+            self._written = {epoch: text for epoch, text in self._written.items() if epoch < event.first_epoch}
+            if event.best_epoch in self._written:
+                replace_file(self._folder.validation_file, self._written[event.best_epoch])
+            else:
+                self._folder.validation_file.unlink(missing_ok=True)
         elif isinstance(event, EpochEnded) and event.record.best and self._started is not None:
-            content = scores_of(event.record, self._started)
-            replace_file(self._folder.validation_file, json.dumps(content) + "\n")
+            self._written[event.record.epoch] = json.dumps(scores_of(event.record, self._started)) + "\n"
+            replace_file(self._folder.validation_file, self._written[event.record.epoch])
+
+
+def read_written(path: Path) -> dict[int, str]:
+    """What the file holds, by its epoch; nothing where there is none, or it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return {int(json.loads(text)["epoch"]): text}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def scores_of(record: EpochRecord, started: RunStarted) -> dict[str, Any]:

@@ -40,10 +40,13 @@ class BestWeights:
             second_name(self.path, self._kept(_score(self.path)[0]))
         save_weights(self.path, network, metadata)
 
-    def count(self, state: TrainState) -> None:
-        """A checkpoint with this state was written: what only older ones counted is needed no more."""
+    def count(self, state: TrainState, more: bool = False) -> None:
+        """A checkpoint with this state was written: what only older ones counted is needed no more.
+
+        ``more``: there is one more that a run may go back to, so all stay.
+        """
         self._counted.append(state.best_epoch)
-        if len(self._counted) == CHECKPOINTS:
+        if len(self._counted) == CHECKPOINTS and not more:
             needed = {self._kept(epoch) for epoch in self._counted if epoch != state.best_epoch}
             with named(self.folder):
                 for path in self.folder.glob("best.epoch-*.safetensors"):

@@ -6,13 +6,13 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from snowmelt.disk import named
+from snowmelt.disk import named, second_name
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import save_weights
 from snowmelt.training.average import WeightAverage
@@ -21,15 +21,26 @@ from snowmelt.training.sealing import Damaged, read_sealed, write_sealed
 from snowmelt.training.state import TrainState
 
 FORMAT = 1
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, GOOD = "last.ckpt", "previous.ckpt", "good.ckpt"
+
+
+class Parts(NamedTuple):
+    """What a checkpoint holds besides the state; see ``Checkpoints.save_last``."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    projections: nn.Module | None = None
+    average: WeightAverage | None = None
+    scaler: torch.amp.GradScaler | None = None
 
 
 class Checkpoints:
     """The ``checkpoints/`` folder of a run.
 
     ``last.ckpt`` is the whole training state in one file, loadable with ``weights_only=True``, and ``previous.ckpt``
-    the one before it; weights as safetensors lie beside them. Every file is written aside, flushed and renamed, so a
-    cut leaves the old one.
+    the one before it; weights as safetensors lie beside them. ``good.ckpt`` is what a run goes back to, where that is
+    not the last one: before the first epoch is over, inside an epoch, and among bad steps (``TrainState.settled``).
+    Every file is written aside, flushed and renamed, so a cut leaves the old one.
 
     Args:
         folder: where the files go.
@@ -63,6 +74,10 @@ class Checkpoints:
         return self.folder / PREVIOUS
 
     @property
+    def good(self) -> Path:
+        return self.folder / GOOD
+
+    @property
     def best(self) -> Path:
         return self._best.path
 
@@ -81,22 +96,21 @@ class Checkpoints:
         weights that is what is scored; a run goes on from the network's own. ``scaler``: of the loss, with fp16.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "format": FORMAT,
-            "identity": self.identity,
-            "state": state.to_dict(),
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "projections": None if projections is None else projections.state_dict(),
-            "average": None if average is None else average.state_dict(),
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
+        content = self._content(state, Parts(network, optimizer, projections, average, scaler))
         with nullcontext() if average is None else average.in_place():
             save_weights(self.folder / "last.safetensors", network, self._describe(state))
         # Of the two files that can be gone on from, one is whole at every moment, and when the new one cannot be
         # written both are the old ones.
+        if not state.settled and self.last.exists() and not self.good.exists():
+            second_name(self.last, self.good)
         write_sealed(self.last, content, keep=self.previous)
-        self._best.count(state)
+        self._overtake_good(state)
+        self._best.count(state, more=self.good.exists())
+
+    def save_start(self, state: TrainState, parts: Parts) -> None:
+        """The position before the first step, to go back to while there is no later one. No run is resumed from it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_sealed(self.good, self._content(state, parts))
 
     def save_best(self, state: TrainState, network: nn.Module) -> None:
         """The weights with the best score so far. Raises ``WriteError``."""
@@ -119,8 +133,21 @@ class Checkpoints:
             SnowmeltError: both are damaged, or belong to a run with other settings (each is named).
         """
         content = self._read()
-        if content is None:
+        return None if content is None else self._load(content, Parts(network, optimizer, projections, average, scaler))
+
+    def load_good(self, parts: Parts) -> TrainState | None:
+        """The same with what the run goes back to; ``None`` when there is nothing.
+
+        Raises:
+            SnowmeltError: it is damaged.
+        """
+        path = self.good if self.good.exists() else self.last
+        if not path.exists():
             return None
+        state = self._load(read_sealed(path), parts)
+        return state if state.settled else None
+
+    def _load(self, content: Mapping[str, Any], parts: Parts) -> TrainState:
         saved = {**self.assumed, **content["identity"]}
         different = [
             f"{key} was {saved.get(key)!r} and is {value!r}"
@@ -133,15 +160,11 @@ class Checkpoints:
                 "use the same settings, or start anew with --overwrite or --run-name",
                 code="run-other-settings",
             )
-        self._check_parts(content, {"projections": projections, "average": average})
-        network.load_state_dict(content["network"])
-        if projections is not None:
-            projections.load_state_dict(content["projections"])
-        if average is not None:
-            average.load_state_dict(content["average"])
-        if scaler is not None and content.get("scaler"):  # older checkpoints have none: its scale settles in anew
-            scaler.load_state_dict(content["scaler"])
-        optimizer.load_state_dict(content["optimizer"])
+        self._check_parts(content, {"projections": parts.projections, "average": parts.average})
+        for name, part in parts._asdict().items():
+            # Older checkpoints have no scaler, whose scale settles in anew.
+            if part is not None and (name != "scaler" or content.get(name)):
+                part.load_state_dict(content[name])
         return TrainState.from_dict(content["state"])
 
     def settle(self, state: TrainState) -> None:
@@ -154,6 +177,28 @@ class Checkpoints:
             with named(path):
                 os.replace(path, path.with_name(f"{path.name}.damaged"))
         self._best.take_back(state)
+        self._overtake_good(state)
+
+    def go_back(self, state: TrainState) -> None:
+        """The best weights are those of ``state``, to which the run has gone back; for one process alone."""
+        self._best.take_back(state)
+        if state.best_epoch < 0:
+            with named(self.best):
+                self.best.unlink(missing_ok=True)
+
+    def _overtake_good(self, state: TrainState) -> None:
+        """The last checkpoint, which holds ``state``, may be what a run goes back to from here on."""
+        if state.settled:
+            with named(self.good):
+                self.good.unlink(missing_ok=True)
+
+    def _content(self, state: TrainState, parts: Parts) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "identity": self.identity,
+            "state": state.to_dict(),
+            **{name: None if part is None else part.state_dict() for name, part in parts._asdict().items()},
+        }
 
     def _read(self) -> dict[str, Any] | None:
         """The content of the newest checkpoint that is whole."""

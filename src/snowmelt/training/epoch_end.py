@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from snowmelt.errors import Stopped
+from snowmelt.training.causes import WEIGHTS
+from snowmelt.training.checkpoints import Parts
 from snowmelt.training.events import EpochEnded, RunStopped
 from snowmelt.training.memory_notes import drop_notes
 from snowmelt.training.meter import Meter
@@ -33,8 +35,12 @@ def make_scorer(run: TrainingRun) -> Scorer:
 
 def end_epoch(
     run: TrainingRun, state: TrainState, scorer: Scorer, meter: Meter, complete: bool, stopping: Stopping
-) -> None:
+) -> dict[str, int] | None:
     """Score, save, tell.
+
+    Returns:
+        What was not finite, where a complete epoch has left weights that answer with no finite number; nothing was
+        saved or told then.
 
     Raises:
         ScoreCut: a process was asked to stop meanwhile; nothing has come of it.
@@ -45,6 +51,8 @@ def end_epoch(
     with scored_weights(run):
         temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
         score = scorer.score(run.network, temperature, weights, cut=lambda: stopping.asked_here)
+        if complete and score.all_broken:
+            return {WEIGHTS: 1}
         best = keep_best(run, state, score, complete)
     run.announcer.tell(EpochEnded(make_record(run, state, score, meter, complete, best)))
     # Saved after it was told: a cut in between repeats the epoch, and whoever keeps rows drops those of epochs that
@@ -53,6 +61,7 @@ def end_epoch(
         react(run, state, score)
         state.next_epoch()
         save_last(run, state)
+    return None
 
 
 @contextmanager
@@ -94,11 +103,15 @@ def stop_here(run: TrainingRun, state: TrainState, stopping: Stopping, saved: bo
     raise Stopped(event.text, stopping.signal)
 
 
+def parts_of(run: TrainingRun) -> Parts:
+    """What is saved and loaded with the state."""
+    projections = None if run.features is None else run.features.projections
+    return Parts(run.network, run.optimizer, projections, run.average, run.engine.scaler)
+
+
 def save_last(run: TrainingRun, state: TrainState) -> None:
     """The checkpoint to go on from; one process writes, the others wait for it."""
     if run.engine.rank == 0:
-        projections = None if run.features is None else run.features.projections
-        parts = (run.network, run.optimizer, projections, run.average, run.engine.scaler)
-        run.checkpoints.save_last(state, *parts)
+        run.checkpoints.save_last(state, *parts_of(run))
         drop_notes(run.checkpoints.folder)  # the state holds what they asked for
     run.engine.barrier()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 PixelCounts = tuple[tuple[int, ...], ...]
 """A confusion matrix: pixels of (true class, predicted class), rows are the truth."""
@@ -83,7 +83,7 @@ class EpochRecord:
     iou: Mapping[str, float]
     teacher_miou: float | None
     agreement: float | None
-    skipped_steps: int  # steps without an update because loss or gradient was not finite
+    skipped_steps: int  # steps without an update because something was not finite
     best: bool
     timing: Mapping[str, float] = field(default_factory=dict)  # seconds, images_per_second, peak_memory_mb, ...
     alpha: float | None = None
@@ -91,11 +91,31 @@ class EpochRecord:
     teacher_iou: Mapping[str, float] | None = None
     confusion: PixelCounts | None = None
     teacher_confusion: PixelCounts | None = None
+    rollbacks: int = 0  # so far in the run
 
 
 @dataclass(frozen=True)
 class EpochEnded:
     record: EpochRecord
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """The run goes back to ``first_epoch``, which comes again, with lower rates. What was told of it is void."""
+
+    first_epoch: int
+    first_step: int  # optimizer steps that are kept
+    best_epoch: int  # of those that are kept; -1: none
+    factor: float  # on every rate from here on
+    rollbacks: int  # so far in the run
+
+
+@dataclass(frozen=True)
+class NotFinite:
+    """Bad steps did not end, and the run goes back, or ends here (``stops``). ``content`` is plain JSON."""
+
+    content: Mapping[str, Any]
+    stops: bool
 
 
 @dataclass(frozen=True)
@@ -130,7 +150,18 @@ class Message:
     level: Literal["info", "warning"] = "info"
 
 
-Event = RunStarted | StageStarted | StageCompiled | StepEnded | EpochEnded | RunEnded | RunStopped | Message
+Event = (
+    RunStarted
+    | StageStarted
+    | StageCompiled
+    | StepEnded
+    | EpochEnded
+    | NotFinite
+    | RolledBack
+    | RunEnded
+    | RunStopped
+    | Message
+)
 
 
 class Listener:

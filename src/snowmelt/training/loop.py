@@ -10,12 +10,13 @@ import torch
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training.average import WeightAverage
-from snowmelt.training.epoch_end import end_epoch, make_scorer, save_last, stop_here
+from snowmelt.training.epoch_end import end_epoch, make_scorer, parts_of, save_last, stop_here
 from snowmelt.training.events import RunEnded, StageCompiled
 from snowmelt.training.memory_guard import guard_memory
 from snowmelt.training.meter import Meter
 from snowmelt.training.out_of_memory import CarefulSteps, follow_notes
 from snowmelt.training.reactions import out_of_patience
+from snowmelt.training.rollback import go_back, keep_start, length
 from snowmelt.training.run import TrainingRun
 from snowmelt.training.scoring import ScoreCut, Scorer
 from snowmelt.training.seeding import seed_step
@@ -31,7 +32,6 @@ from snowmelt.training.telling import (
     announce_start,
     announce_step,
     compare_with_teacher,
-    name_images,
 )
 
 
@@ -46,26 +46,27 @@ def fit(run: TrainingRun) -> TrainState:
     run.learner.to(run.engine.device)
     if run.options.average is not None:
         run.average = WeightAverage(run.learner, run.options.average)
-    projections = None if run.features is None else run.features.projections
-    parts = (run.network, run.optimizer, projections, run.average, run.engine.scaler)
-    state = run.checkpoints.load_last(*parts) or TrainState()
+    loaded = run.checkpoints.load_last(*parts_of(run))
+    state = loaded or TrainState()
     if run.engine.largest(state.step, -state.step) != [state.step, -state.step]:
         raise SnowmeltError(
             f"{run.checkpoints.folder}: the processes read different checkpoints there; all must see one folder",
             code="checkpoint-damaged",
         )
-    if run.engine.rank == 0 and state.step > 0:
+    if run.engine.rank == 0 and loaded is not None:
         run.checkpoints.settle(state)
     run.engine.barrier()
     run.stepper = run.engine.set_up(run.optimizer)
     scorer = make_scorer(run)
     announce_start(run, state)
-    if state.step == 0:
+    if loaded is None:
         calibrate(run, state)
         if run.average is not None:
             run.average.restart()
     follow_notes(run, state)
     guard_memory(run, state)
+    if loaded is None:
+        keep_start(run, state)
     with nullcontext() if run.stop is None else run.stop.heeding():
         reason = train_epochs(run, state, scorer)
     compare_with_teacher(run, state, scorer)
@@ -79,9 +80,10 @@ def train_epochs(run: TrainingRun, state: TrainState, scorer: Scorer) -> Literal
     """Every epoch that is left, and why there is none after them.
 
     An epoch that was cut between its steps and its score has no step left and gets its score, the last and partial one
-    of ``max_steps`` too.
+    of ``max_steps`` too. Where bad steps do not end the run goes back, and the state with it.
 
     Raises:
+        SnowmeltError: it went back often enough.
         Stopped: somebody asked for it.
     """
     stopping = Stopping(run.engine, run.stop)
@@ -92,25 +94,33 @@ def train_epochs(run: TrainingRun, state: TrainState, scorer: Scorer) -> Literal
             return "plateau"
         compiles = enter_stage(run, state) and run.engine.compiles
         meter = Meter(run.engine.device)
-        train_epoch(run, state, meter, stopping, compiles)
-        if stopping.at_boundary(state.step):
-            stop_here(run, state, stopping)
-        complete = state.step_in_epoch == run.sampler.steps_per_epoch
-        try:
-            end_epoch(run, state, scorer, meter, complete, stopping)
-        except ScoreCut:
-            stop_here(run, state, stopping)
+        trouble = train_epoch(run, state, meter, stopping, compiles)
+        if trouble is None:
+            if stopping.at_boundary(state.step):
+                stop_here(run, state, stopping)
+            complete = state.step_in_epoch == run.sampler.steps_per_epoch
+            try:
+                trouble = end_epoch(run, state, scorer, meter, complete, stopping)
+            except ScoreCut:
+                stop_here(run, state, stopping)
+        if trouble is not None:
+            go_back(run, state, trouble)
         if stopping.at_boundary(state.step):
             stop_here(run, state, stopping, saved=True)
-        if not complete:
+        if trouble is None and not complete:
             return "max_steps"
     return "complete"
 
 
-def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, stopping: Stopping, compiles: bool = False) -> None:
+def train_epoch(
+    run: TrainingRun, state: TrainState, meter: Meter, stopping: Stopping, compiles: bool = False
+) -> dict[str, int] | None:
     """The remaining steps of the current epoch, or as many as the run still has, or until somebody asks for the end.
 
     ``compiles``: the first of them waits for a compiler, and how long it took is told.
+
+    Returns:
+        What was not finite, once too many steps in a row were bad; the epoch is left then.
     """
     temperature, weights = run.schedules.temperature_at(state.epoch), run.weights_at(state)
     tally = Tally(run.engine, state)
@@ -127,23 +137,27 @@ def train_epoch(run: TrainingRun, state: TrainState, meter: Meter, stopping: Sto
         if compiles:
             run.announcer.tell(StageCompiled(state.epoch, time.perf_counter() - began))
             compiles = False
-        tally.add(outcome.terms, outcome.finite)
-        suspects.add(batch.indices, outcome.finite)
+        tally.add(outcome.terms, outcome.cause)
+        suspects.add(batch.indices, outcome.cause, outcome.sound)
         state.step += 1
         state.step_in_epoch += 1
         meter.count(len(batch) * run.engine.world_size)
-        losses = None
+        losses, trouble = None, None
         if state.step % run.options.log_every == 0:
             losses = read_losses(run, outcome)
-            read_tallies(run, state, tally, suspects)
+            trouble = read_tallies(run, state, tally, suspects)
         announce_step(run, state, rates, losses, len(batch))
+        if trouble is not None:
+            return trouble
         if state.step >= run.last_step or stopping.after_step(state.step):
             break
         every = run.options.checkpoint_every
         if every and state.step_in_epoch % every == 0 and state.step_in_epoch < run.sampler.steps_per_epoch:
-            read_tallies(run, state, tally, suspects)
+            trouble = read_tallies(run, state, tally, suspects)
+            if trouble is not None:
+                return trouble
             save_last(run, state)
-    read_tallies(run, state, tally, suspects)
+    return read_tallies(run, state, tally, suspects)
 
 
 def set_learning_rates(run: TrainingRun, state: TrainState) -> dict[str, float]:
@@ -162,23 +176,18 @@ def read_losses(run: TrainingRun, outcome: StepOutcome) -> dict[str, float]:
     return dict(zip(outcome.terms, values, strict=True))
 
 
-def read_tallies(run: TrainingRun, state: TrainState, tally: Tally, suspects: Suspects) -> None:
+def read_tallies(run: TrainingRun, state: TrainState, tally: Tally, suspects: Suspects) -> dict[str, int] | None:
     """Bring what has stayed on the device into the state, and say what was skipped; waits for the device.
 
     Before every save too: what a checkpoint counts has been said when it is written, and a run that goes on from it
     says the rest.
 
-    Raises:
-        SnowmeltError: losses stay not finite; going on would only burn time.
+    Returns:
+        What was not finite, where a row of bad steps since the last reading was too long, be it over or not: so it does
+        not matter when somebody looks.
     """
     tally.store(state)
     skipped = suspects.read(state)
-    if state.skipped_in_a_row >= run.options.max_skipped:
-        raise SnowmeltError(
-            f"epoch {state.epoch}, step {state.step}: loss or gradient was not finite in {state.skipped_in_a_row} "
-            "steps in a row; lower --set optimizer.lr, use --precision 32, or check the teacher and "
-            f"the images, the last of which were {name_images(run, state.suspects)}",
-            code="numbers-not-finite",
-        )
     if skipped.steps:
         announce_skipped(run, state, skipped)
+    return skipped.row if length(state, skipped.row) >= run.options.max_skipped else None

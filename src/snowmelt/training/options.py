@@ -22,7 +22,9 @@ class LoopOptions:
     clip_norm: float | None = 1.0
     log_every: int = 20
     checkpoint_every: int | None = None
-    max_skipped: int = 20
+    max_skipped: int = 20  # bad steps in a row after which the run goes back, or ends
+    rollbacks: int = 3  # how often it goes back at most
+    rollback_scale: float = 0.5  # factor on every rate each time
     patience: int | None = None  # epochs without a better score after which the run ends; None: never
     seed: int = 0
     fade: DistillationFade = field(default_factory=DistillationFade)

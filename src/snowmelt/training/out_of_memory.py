@@ -10,6 +10,7 @@ import torch
 
 from snowmelt.data import Batch
 from snowmelt.errors import SnowmeltError
+from snowmelt.training.buffers import Buffers
 from snowmelt.training.events import Message
 from snowmelt.training.memory import free_caches
 from snowmelt.training.memory_notes import leave_note, read_notes
@@ -46,13 +47,12 @@ class CarefulSteps:
     gradients are dropped. Weights and moments change only at the very end of a step, when its memory was there; a fused
     AdamW (CPU, CUDA) needs none for it but the moments of blocks that have just thawed, which are zeros then.
 
-    With ``options.memory`` off nothing is kept for it, and the first failure ends the run.
+    With ``options.memory`` off the first failure ends the run.
     """
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        self._on = run.options.memory != "off"
-        self._buffers = [buffer.clone() for buffer in run.learner.buffers()] if self._on else []
+        self._buffers = Buffers(run.learner)
 
     def make(
         self, state: TrainState, batch: Batch, temperature: float | None, weights: Mapping[str, float] | None
@@ -62,7 +62,7 @@ class CarefulSteps:
         Raises:
             SnowmeltError: out of memory with a single image, with several processes, or with the guard off.
         """
-        self._keep_buffers()
+        self._buffers.keep()
         while True:
             size = min(state.micro_batch or self._run.options.batch_size, len(batch))
             outcome = self._attempt(batch, temperature, weights, size)
@@ -79,20 +79,15 @@ class CarefulSteps:
         Only words leave this function: the error itself holds the frames in which it arose, and all their tensors.
         """
         try:
-            return train_step(self._run, batch, temperature, weights, size)
+            return train_step(self._run, batch, temperature, weights, size, self._buffers)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             return first_words(error)
 
-    def _keep_buffers(self) -> None:
-        if self._buffers:
-            torch._foreach_copy_(self._buffers, list(self._run.learner.buffers()))
-
     def _recover(self, state: TrainState) -> None:
         """Everything as it was before the step."""
-        if self._buffers:
-            torch._foreach_copy_(list(self._run.learner.buffers()), self._buffers)
+        self._buffers.put_back()
         clear_away(self._run)
         seed_step(self._run.options.seed, state.epoch, state.step_in_epoch, self._run.engine.rank)
 

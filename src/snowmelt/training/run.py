@@ -42,6 +42,7 @@ class TrainingRun:
         average: of the weights, once the loop has begun to keep one.
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
+        teacher_name: what a person calls the one who teaches.
         name_of: a training image's position in its source -> what a person calls it.
         stop: what the loop looks at after each step; with several processes, all of them have one or none has.
     """
@@ -66,6 +67,7 @@ class TrainingRun:
     features: FeatureMatching | None = None
     calibrate: Callable[[Iterable[Tensor]], object] | None = None
     notices: tuple[str, ...] = ()
+    teacher_name: str = "the teacher"
     name_of: Callable[[int], str] = "image {}".format
     module: nn.Module | None = None
     stepper: Optimizer | None = None
@@ -102,9 +104,11 @@ class TrainingRun:
     def rates_at(self, state: TrainState, position: float) -> dict[str, float]:
         """Rate of every parameter group at ``position`` epochs, which lies in the state's epoch.
 
-        The scheduled one, times the warm-up and the guard's factor of each block that learns.
+        The scheduled one, times the warm-up and the guard's factor of each block that learns, and for all of them what
+        rollbacks have left.
         """
-        rates = self.schedules.learning_rates_at(position)
+        scheduled = self.schedules.learning_rates_at(position)
+        rates = {name: rate * state.rate_factor for name, rate in scheduled.items()}
         for index, (block, thawed_in) in enumerate(zip(self.schedules.blocks, state.thawed_in, strict=False)):
             rates[block] *= self.options.warmup.factor(position, thawed_in) * state.guard.factor(index)
         return rates

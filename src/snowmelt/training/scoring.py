@@ -36,6 +36,7 @@ class Score:
     agreement: float | None = None
     confusion: PixelCounts | None = None
     teacher_confusion: PixelCounts | None = None
+    all_broken: bool = False  # the network's answers hold NaN or infinity, on every image
 
 
 class ScoreCut(Exception):
@@ -79,7 +80,7 @@ class Sums:
         # As exact as sums of Python's floats; MPS has no double precision, and there single precision must do.
         precise = torch.float32 if engine.device_name == "mps" else torch.float64
         self._terms = torch.zeros(len(self._names), dtype=precise, device=engine.device)
-        self._counts = torch.zeros(len(Counts._fields) + 1, dtype=torch.int64, device=engine.device)
+        self._counts = torch.zeros(len(Counts._fields) + 3, dtype=torch.int64, device=engine.device)
         self.cut = False  # not every batch of this process was added
         self.student = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
         self.teacher = ConfusionMatrix(classes, IGNORE_INDEX, engine.device)
@@ -94,10 +95,14 @@ class Sums:
             taught = predict_classes(teacher_logits)
             self.teacher.add(taught, labels)
             agreed = ((predicted == taught) & (labels != IGNORE_INDEX)).sum()
-        self._counts += torch.stack([*count(batch), agreed])
+        sound = torch.isfinite(logits).flatten(1).all(dim=1)
+        self._counts += torch.stack([*count(batch), agreed, (~sound).sum(), torch.ones_like(sound).sum()])
 
     def read(self) -> tuple[dict[str, float], dict[str, int]]:
-        """Terms and counts ("agreed": pixels on which student and teacher agree) of all processes; waits.
+        """Terms and counts of all processes; waits.
+
+        Of the counts "agreed" is pixels on which student and teacher agree, "broken" images about which the student
+        says nothing finite, "seen" images.
 
         Raises:
             ScoreCut: in all processes, when some process has not added all of its batches.
@@ -110,7 +115,7 @@ class Sums:
         *counts, cut = reduce(torch.cat([self._counts, self._counts.new_tensor([self.cut])])).tolist()
         if cut:
             raise ScoreCut
-        names = (*Counts._fields, "agreed")
+        names = (*Counts._fields, "agreed", "broken", "seen")
         return dict(zip(self._names, terms, strict=True)), dict(zip(names, counts, strict=True))
 
 
@@ -206,12 +211,13 @@ class Scorer:
 
     def _result(self, sums: Sums, weights: Mapping[str, float] | None) -> Score:
         terms, counts = sums.read()
-        agreed = counts.pop("agreed")
+        agreed, broken, seen = (counts.pop(name) for name in ("agreed", "broken", "seen"))
+        all_broken = broken == seen > 0
         means = self.objective.average(terms, **counts, weights=weights)
         miou, iou = sums.student.mean_iou(), self._by_class(sums.student)
         confusion = _rows(sums.student)
         if self.teacher is None:
-            return Score(miou, iou, means, confusion=confusion)
+            return Score(miou, iou, means, confusion=confusion, all_broken=all_broken)
         self.memory.miou = sums.teacher.mean_iou()
         agreement = agreed / max(counts["pixels"], 1)
         return Score(
@@ -223,6 +229,7 @@ class Scorer:
             agreement,
             confusion,
             _rows(sums.teacher),
+            all_broken,
         )
 
     def _by_class(self, confusion: ConfusionMatrix) -> dict[str, float]:

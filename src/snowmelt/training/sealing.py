@@ -38,7 +38,7 @@ class Damaged(SnowmeltError):
         super().__init__(f"{path}: {what}", code=code)
 
 
-def write_sealed(path: Path, content: dict[str, Any], keep: Path) -> None:
+def write_sealed(path: Path, content: dict[str, Any], keep: Path | None = None) -> None:
     """Save ``content`` in place of ``path``, whole or not at all; ``keep`` gets the old. Raises ``WriteError``."""
     with replacing(path, keep) as file:
         sealed = _Sealed(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from snowmelt.training.thaw_guard import GuardState
@@ -22,8 +22,9 @@ class TrainState:
         step_in_epoch: steps done in that epoch.
         best_miou, best_epoch: best validation score of a complete epoch and when it was reached.
         sums: loss terms summed over the steps of the current epoch, one value per process.
-        skipped: steps of the current epoch without an update, since loss or gradient was not finite.
-        skipped_in_a_row: such steps in a row, up to now.
+        skipped: steps of the current epoch without an update, since something was not finite.
+        skipped_in_a_row: such steps in a row, up to now; without those that fp16's loss scale answers.
+        row_causes: what was not finite in them -> in how many.
         suspects: positions in the source of images that stood in such steps of this epoch, or of the row; the newest.
         skip_warnings: warnings about such steps that were given.
         fade_from: the epoch in which the student passed its teacher and distillation began to fade.
@@ -31,6 +32,8 @@ class TrainState:
         micro_batch: images per forward pass since memory did not suffice; ``None``: the batch size.
         thawed_in: the epoch in which each block that learns began to, deepest first.
         guard: what the thaw guard knows of the epochs before.
+        rollbacks: each return to an earlier position so far, as ``rollback.py`` tells it.
+        rate_factor: on every rate, since the last of them.
     """
 
     step: int = 0
@@ -48,6 +51,18 @@ class TrainState:
     micro_batch: int | None = None
     thawed_in: list[int] = field(default_factory=list)
     guard: GuardState = field(default_factory=GuardState)
+    row_causes: dict[str, int] = field(default_factory=dict)
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    rate_factor: float = 1.0
+
+    @property
+    def settled(self) -> bool:
+        """Whether this is a place to go back to: an epoch is over and scored, and it did not end among bad steps.
+
+        Not inside an epoch: nobody has scored what is there, and where a run is saved inside of one depends on where
+        it was cut, which must not decide what becomes of it.
+        """
+        return self.step_in_epoch == 0 and self.skipped_in_a_row == 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,6 +70,13 @@ class TrainState:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
         return cls(**{**values, "guard": GuardState(**values.get("guard", {}))})
+
+    def go_back_to(self, earlier: TrainState) -> None:
+        """Become ``earlier``, but for what does not belong to the position: memory, warnings given, rollbacks."""
+        kept = ("micro_batch", "thaw_cap", "skip_warnings", "rollbacks")
+        for each in fields(self):
+            if each.name not in kept:
+                setattr(self, each.name, getattr(earlier, each.name))
 
     def enter_stage(self, thawed: int) -> None:
         """Keep when each of the ``thawed`` blocks began to learn, those of this epoch among them."""

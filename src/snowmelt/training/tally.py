@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from snowmelt.training.causes import FINE
 from snowmelt.training.engine import Engine
 from snowmelt.training.state import TrainState
 
@@ -28,15 +29,20 @@ class Tally:
         counts = [state.skipped, state.skipped_in_a_row]
         self._counts = torch.tensor(counts, dtype=torch.int64, device=engine.device)
 
-    def add(self, terms: Mapping[str, Tensor], finite: Tensor) -> None:
-        """Count one step; the terms of a step that was not finite are left out."""
+    def add(self, terms: Mapping[str, Tensor], cause: Tensor) -> None:
+        """Count one step; the terms of one that made no update are left out.
+
+        ``cause``: () int64 on the device, see ``causes.py``. An overflow that the loss scale answers belongs to no row
+        of bad steps and does not end one either.
+        """
+        finite = cause == FINE
         if not self._names:
             self._names = list(terms)
             self._sums = torch.zeros(len(terms), dtype=self._dtype, device=self._engine.device)
         values = torch.stack([terms[name] for name in self._names]).to(self._dtype)
         self._sums += torch.where(finite, values, torch.zeros_like(values))
         bad = (~finite).to(torch.int64)
-        self._counts = torch.stack([self._counts[0] + bad, (self._counts[1] + 1) * bad])
+        self._counts = torch.stack([self._counts[0] + bad, (self._counts[1] + (cause > FINE)) * bad])
 
     def store(self, state: TrainState) -> None:
         """Write the tallies into the state; waits for the device."""

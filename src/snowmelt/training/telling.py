@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from snowmelt.schedules import ALPHA
+from snowmelt.training.causes import NAMES, OVERFLOW, TEACHER
 from snowmelt.training.events import EpochRecord, Message, RunStarted, StepEnded
 from snowmelt.training.meter import Meter
 from snowmelt.training.run import TrainingRun
@@ -40,10 +41,10 @@ def announce_start(run: TrainingRun, state: TrainState) -> None:
     for notice in (*run.notices, *run.checkpoints.notices):
         run.announcer.tell(Message(notice, "warning"))
     if state.suspects:
+        skipped = max(state.skipped, state.skipped_in_a_row)
         text = (
-            f"before the cut, loss or gradient was not finite in {_steps(max(state.skipped, state.skipped_in_a_row))} "
-            f"up to epoch {state.epoch}, which changed nothing; images in the newest: "
-            f"{name_images(run, state.suspects)}"
+            f"before the cut, {_steps(skipped)} up to epoch {state.epoch} {'was' if skipped == 1 else 'were'} skipped "
+            f"as not finite; images in the newest: {name_images(run, state.suspects)}"
         )
         run.announcer.tell(Message(text, "warning"))
 
@@ -73,21 +74,37 @@ def announce_step(
 def announce_skipped(run: TrainingRun, state: TrainState, skipped: Skipped) -> None:
     """Warn of steps that changed nothing, with the images that stood in them.
 
-    Under fp16 such steps are how the loss scale is found, and no reason to worry. After the first few warnings of a
-    run the rest is for the log alone: the summary repeats every warning, and counts the steps in any case.
+    Steps whose gradient fp16 could not hold are how the loss scale is found, and no reason to worry. After the first
+    few warnings of a run the rest is for the log alone: the summary repeats every warning, and counts the steps in any
+    case.
     """
     text = (
-        f"epoch {state.epoch}: loss or gradient was not finite in {_steps(skipped.steps)} up to step {state.step}, "
-        f"which changed nothing; images in {'it' if skipped.steps == 1 else 'them'}: {name_images(run, skipped.images)}"
+        f"epoch {state.epoch}: {tell_causes(run, skipped.causes)} not finite in {_steps(skipped.steps)} up to step "
+        f"{state.step}, which changed nothing; images in {'it' if skipped.steps == 1 else 'them'}: "
+        f"{name_images(run, skipped.images)}"
     )
-    quiet = run.engine.precision == "16" or state.skip_warnings >= MOST_WARNINGS
+    quiet = set(skipped.causes) == {NAMES[OVERFLOW]} or state.skip_warnings >= MOST_WARNINGS
     state.skip_warnings += not quiet
     run.announcer.tell(Message(text, "info" if quiet else "warning"))
 
 
-def name_images(run: TrainingRun, images: list[int], most: int = 16) -> str:
+def tell_causes(run: TrainingRun, causes: Mapping[str, int]) -> str:
+    """What was not finite, the teacher by its name, with counts where there are several: ``loss (3), gradient (1)``."""
+    names = {NAMES[TEACHER]: f"{NAMES[TEACHER]} ({run.teacher_name})"}
+    told = [names.get(name, name) for name in causes]
+    if len(told) < 2:
+        return told[0] if told else "something"
+    return ", ".join(f"{name} ({count})" for name, count in zip(told, causes.values(), strict=True))
+
+
+def image_names(run: TrainingRun, images: list[int]) -> list[str]:
     """Images by name, the newest first, each once."""
-    names = [run.name_of(image) for image in dict.fromkeys(reversed(images))]
+    return [run.name_of(image) for image in dict.fromkeys(reversed(images))]
+
+
+def name_images(run: TrainingRun, images: list[int], most: int = 16) -> str:
+    """The same in one line."""
+    names = image_names(run, images)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -117,6 +134,7 @@ def make_record(
         teacher_iou=score.teacher_iou,
         confusion=score.confusion,
         teacher_confusion=score.teacher_confusion,
+        rollbacks=len(state.rollbacks),
     )
 
 

@@ -16,6 +16,7 @@ from snowmelt.reporting.page.reading import number
 
 STUDENT, TEACHER, INK, MUTED, RULE, PAPER = "--student", "--teacher", "--ink", "--muted", "--rule", "--paper"
 WARM, ICE, HELD = "--warm", "--ice", "--held"
+ROLLBACK = "--hot"
 LINES = tuple(f"--line{index}" for index in range(7))
 DASHES = ("solid", "dash", "dot", "dashdot")  # more lines than colours differ in these
 
@@ -104,24 +105,21 @@ def line(
 
 
 def thaw_marks(rows: Sequence[Row], epochs: int, labels: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Shapes and notes at each epoch in which more blocks learn than before; numbers where they have room."""
+    """Shapes and notes at each epoch in which more blocks learn than before; numbers where they have room.
+
+    A full line in another colour is where the run went on from after it had gone back (``rollbacks``).
+    """
     shapes: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     thawed, last = figures(rows, "thawed_blocks"), -1e9
+    returns = [value or 0.0 for value in figures(rows, "rollbacks")]
     for index, epoch in enumerate(epochs_of(rows)):
+        if returns[index] > (returns[index - 1] if index else 0.0):
+            shapes.append(_upright(epoch, {"color": ROLLBACK, "width": 1.5, "dash": "solid"}))
         before, now = thawed[index - 1] if index else None, thawed[index]
         if before is None or now is None or now <= before:
             continue
-        place = {"x0": epoch - 0.5, "x1": epoch - 0.5, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
-        shapes.append(
-            {
-                "type": "line",
-                **place,
-                "layer": "below",
-                "opacity": 0.7,
-                "line": {"color": MUTED, "width": 1, "dash": "dot"},
-            }
-        )
+        shapes.append(_upright(epoch, {"color": MUTED, "width": 1, "dash": "dot"}))
         if labels and epoch - last >= 0.06 * epochs:
             last = epoch
             notes.append(
@@ -137,6 +135,12 @@ def thaw_marks(rows: Sequence[Row], epochs: int, labels: bool = False) -> dict[s
                 }
             )
     return {"shapes": shapes, "annotations": notes}
+
+
+def _upright(epoch: int, line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line over the whole height, before ``epoch``."""
+    place = {"x0": epoch - 0.5, "x1": epoch - 0.5, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+    return {"type": "line", **place, "layer": "below", "opacity": 0.7, "line": dict(line)}
 
 
 def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
