@@ -16,7 +16,7 @@ from tiny_experiments import overheard, tiny
 
 from snowmelt.errors import Stopped
 from snowmelt.jobs import catching_signals, running, train_experiment
-from snowmelt.jobs.signals import Interrupted, handed_to
+from snowmelt.jobs.signals import Interrupted, going_on_by_itself, handed_to
 from snowmelt.reporting import TextLog
 from snowmelt.training.events import Event, StepEnded
 
@@ -105,6 +105,16 @@ def test_the_second_signal_ends_at_once_and_forked_processes_are_left_alone(numb
             assert process.returncode == code
         finally:
             process.kill()
+
+
+def test_a_job_without_resume_says_how_it_goes_on() -> None:
+    @going_on_by_itself()
+    def job() -> None:
+        raise Stopped("stopped by SIGINT at epoch 1, step 2; go on with --resume", Signals.SIGINT)
+
+    with pytest.raises(Stopped, match="go on with the same command") as end:
+        job()
+    assert end.value.signal is Signals.SIGINT
 
 
 class Shot(TextLog):

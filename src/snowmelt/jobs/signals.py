@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT for a command: the first asks for an end, the second is one. Needs the standard library alone.
+"""SIGTERM and SIGINT for a command: the first asks for an end, the second is one. It imports next to nothing.
 
 A library leaves signals alone, so only commands catch them; a program of your own may, with ``catching_signals``.
 """
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from signal import Signals
 from types import FrameType
+
+from snowmelt.errors import Stopped
 
 CAUGHT = (Signals.SIGTERM, Signals.SIGINT)
 SAME_SECONDS = 0.1
@@ -108,6 +110,15 @@ def handed_to(ask: Ask) -> Iterator[None]:
         caught.ask = None
     if caught.first is not None:
         raise Interrupted(caught.first)
+
+
+@contextmanager
+def going_on_by_itself() -> Iterator[None]:
+    """For a job that has no ``--resume``, as it goes on with what is there in any case: says so when it is stopped."""
+    try:
+        yield
+    except Stopped as stopped:
+        raise Stopped(str(stopped).replace("--resume", "the same command"), stopped.signal) from None
 
 
 @contextmanager

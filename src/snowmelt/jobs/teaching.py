@@ -23,6 +23,7 @@ from snowmelt.jobs.locking import held, lock_of
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import run_training
 from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.signals import going_on_by_itself
 from snowmelt.models import FeatureTap
 from snowmelt.reporting import RunFolder, read_metrics
 from snowmelt.teachers import find_kind
@@ -51,7 +52,8 @@ def teach_experiment(config: ExperimentConfig) -> Path:
             f"teacher.source is {config.teacher.source!r}, so there is nothing to train; use teacher.source=auto",
             code="teacher-none",
         )
-    return train_teacher(open_session(config))
+    with going_on_by_itself():
+        return train_teacher(open_session(config))
 
 
 def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
