@@ -203,7 +203,7 @@ def test_a_folder_is_described_and_not_announced_as_embedded(tmp_path: Path) -> 
     record, said = overheard(train_experiment, config)
     assert "EMBEDDED" not in said
     line = said.splitlines()[0]
-    assert line.startswith(f"data: 5 of: 6 images of {root / 'images'}, classes background, foreground; ")
+    assert line.startswith(f"data: 5 chosen from 6 images of {root / 'images'}, classes background, foreground; ")
     assert "validation: 1 of 6 images (fraction 0.1)" in line
     assert line.endswith("5 training and 1 validation images")
     assert record["classes"] == ["background", "foreground"]

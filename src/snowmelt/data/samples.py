@@ -183,4 +183,4 @@ class SubsetSource:
         self.source.check()
 
     def describe(self) -> str:
-        return f"{len(self)} of: {self.source.describe()}"
+        return f"{len(self)} chosen from {self.source.describe()}"

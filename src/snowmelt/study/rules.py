@@ -174,8 +174,9 @@ def weak_teacher(curves: Curves, facts: RunFacts) -> Found | None:
         return None
     figure = f"best mIoU {curves.score.max():.4f}, the teacher's {known[-1]:.4f}"
     if facts.teacher_epochs is None:
-        return "the teacher is no better than its student and has little left to teach; take a stronger one", figure, {}
-    text = "the teacher is no better than its student; train it longer, or take a stronger one"
+        text = "on validation the teacher is no better than its student, so take a stronger one"
+        return text, figure, {}
+    text = "on validation the teacher is no better than its student; train it longer, or take a stronger one"
     return text, figure, {"teacher.epochs": 2 * facts.teacher_epochs}
 
 

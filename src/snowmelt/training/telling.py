@@ -188,8 +188,9 @@ def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) ->
     teacher = scorer.memory.miou
     if state.fade_from is None and teacher is not None and state.best_miou >= teacher:
         text = (
-            f"the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): distillation "
-            "has little to give here; train the teacher longer (--set teacher.epochs=N) or take a stronger one"
+            f"on validation the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): "
+            "distillation has little to give here; train the teacher longer (--set teacher.epochs=N) or take a "
+            "stronger one"
         )
         run.announcer.tell(Message(text, "warning"))
 
