@@ -137,7 +137,7 @@ def train_until(event: str, output: str) -> None:
                 sys.stdout.flush()
                 os._exit(0)  # at once: nothing that comes after is to be measured
 
-    running.Announcer = lambda listeners: Announcer([*listeners, End()])  # type: ignore[attr-defined]
+    running.Announcer = lambda listeners, **options: Announcer([*listeners, End()], **options)  # type: ignore[attr-defined]
     app(["train", *TRAIN, "--set", f"output={output}", "--overwrite"])
 
 

@@ -100,7 +100,7 @@ def take_over_thawing(gate: Gate, thawed: int) -> None:
 def main(task: Task) -> None:
     gate = Gate(synchroniser(task.device))
     take_over_thawing(gate, task.thawed)
-    running.Announcer = lambda listeners: Announcer([*listeners, Turnstile(gate)])  # type: ignore[attr-defined]
+    running.Announcer = lambda listeners, **options: Announcer([*listeners, Turnstile(gate)], **options)  # type: ignore[attr-defined]
     train_experiment(experiment(task), overwrite=True)
 
 

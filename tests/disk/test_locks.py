@@ -30,10 +30,9 @@ import os, sys
 from pathlib import Path
 from snowmelt.disk import Lock
 lock = Lock(Path(sys.argv[1]))
-child = os.fork()
-if child:
-    print(child, flush=True)
+if child := os.fork():
     os.waitpid(child, 0)
+print(os.getpid(), flush=True)
 sys.stdin.read()
 """
 

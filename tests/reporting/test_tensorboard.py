@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from snowmelt.reporting import RunFolder, TensorBoardLog, tensorboard
+from snowmelt.reporting import RunFolder, TensorBoardLog, event_file
 from snowmelt.training.events import Event
 
 
@@ -126,12 +126,12 @@ def test_images_of_a_run_that_goes_on_are_not_doubled(folder: RunFolder, fake_ru
 
 def test_event_files_never_share_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(tensorboard.time, "time", lambda: 1000.25)
-    monkeypatch.setattr(tensorboard.time, "sleep", slept.append)
-    tensorboard._wait_for_a_new_name(tmp_path)
+    monkeypatch.setattr(event_file.time, "time", lambda: 1000.25)
+    monkeypatch.setattr(event_file.time, "sleep", slept.append)
+    event_file._wait_for_a_new_name(tmp_path)
     (tmp_path / "events.out.tfevents.0000000999.host.1.0").touch()
-    tensorboard._wait_for_a_new_name(tmp_path)
+    event_file._wait_for_a_new_name(tmp_path)
     assert slept == []
     (tmp_path / "events.out.tfevents.0000001000.host.1.1").touch()
-    tensorboard._wait_for_a_new_name(tmp_path)
+    event_file._wait_for_a_new_name(tmp_path)
     assert slept == [0.75]

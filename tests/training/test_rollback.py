@@ -15,8 +15,8 @@ from tiny_runs import Recorder, same_tensors, start_run
 from snowmelt.errors import SnowmeltError
 from snowmelt.reporting import MetricTables, NotFiniteReport, RunFolder, read_metrics
 from snowmelt.training import Listener, Message, TrainingRun, TrainState, fit
-from snowmelt.training.epoch_end import parts_of
 from snowmelt.training.events import EpochEnded, Event, NotFinite, RolledBack, StageStarted, StepEnded
+from snowmelt.training.saving import parts_of
 
 HEALS = 0.5
 SPOILT = range(5, 99)  # steps done before; the row begins with the last step of epoch 2 and runs through its end

@@ -14,6 +14,7 @@ from snowmelt.build.plan import make_plan_of, make_schedules, parameter_counts
 from snowmelt.build.progress import ProgressLines
 from snowmelt.build.run import make_engine, make_objective, make_run, make_scorer
 from snowmelt.build.settling import settle, settle_weights
+from snowmelt.build.space import refuse_without_room, refuse_without_room_for_all
 from snowmelt.build.store import store_pictures, store_root
 from snowmelt.build.teacher import OpenedTeacher, open_teacher, teacher_experiment
 from snowmelt.build.teaching import (
@@ -55,6 +56,8 @@ __all__ = [
     "open_teacher",
     "output_channels",
     "parameter_counts",
+    "refuse_without_room",
+    "refuse_without_room_for_all",
     "settle",
     "settle_weights",
     "store_pictures",

@@ -30,6 +30,8 @@ FREE_ON_RESUME = (
     "training.max_skipped",  # with the next two: what they did so far is in the checkpoint
     "training.rollbacks",
     "training.rollback_scale",
+    "training.on_write_failure",
+    "training.check_space",
     "training.compile",
     "reactions.memory",  # what it decided is in the checkpoint; a run that ran out of memory goes on with it
     "reactions.memory_limit",

@@ -205,6 +205,7 @@ def make_options(config: ExperimentConfig, patience: int | None, calibrate: bool
         warmup=BlockWarmup(config.reactions.block_warmup),
         average=training.average,
         calibration_batches=training.calibration_batches if calibrate else 0,
+        goes_on=training.on_write_failure == "go_on",
         memory=config.reactions.memory,
         memory_limit=None if config.reactions.memory_limit is None else config.reactions.memory_limit << 20,
     )

@@ -28,6 +28,7 @@ from snowmelt.data import (
 )
 from snowmelt.data.checking import BadFiles, all_or_errors
 from snowmelt.data.stored_files import readable_size
+from snowmelt.disk import Need, check_space
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Engine
 
@@ -71,7 +72,7 @@ def store_pictures(config: ExperimentConfig, splits: Splits, engine: Engine, say
     if waits:
         engine.barrier()
     parts = _open(config, root, [*labelled, splits.val], engine.rank == 0, say)
-    stored = _complete(parts) if waits else _fill(parts, splits.test, choice, root, say)
+    stored = _complete(parts) if waits else _fill(parts, splits.test, choice, root, config.training.check_space, say)
     if root is not None and not waits:
         engine.barrier()
     if not stored:
@@ -97,13 +98,21 @@ def _complete(parts: Sequence[_Part]) -> bool:
     return not any(part.store.missing(part.keys) for part in parts)
 
 
-def _fill(parts: Sequence[_Part], test: Source | None, choice: str, root: Path | None, say: Say) -> bool:
+def _fill(
+    parts: Sequence[_Part], test: Source | None, choice: str, root: Path | None, checks_space: bool, say: Say
+) -> bool:
     """Whether the stores hold everything afterwards; ``test`` is looked at only to complete a list of bad files."""
     if choice == "auto" and root is not None and not _complete(parts):
         reason = _no_room(parts, root)
         if reason is not None:
             say(f"image store: none, {reason}; data.store=disk takes it all the same")
             return False
+    if choice == "disk" and root is not None and checks_space:
+        lacking = sum(expected_bytes(part.store, part.source, len(part.store.missing(part.keys))) for part in parts)
+        check_space(
+            [Need("decoded pictures", root, lacking)],
+            "set data.store_folder to a larger disk, data.store=none, or training.check_space=false",
+        )
     start = time.monotonic()
     try:
         read = sum(all_or_errors(partial(_fill_one, part, say) for part in parts))

@@ -167,6 +167,10 @@ class TrainingConfig(Settings):
     """Times that a run goes back to its last good checkpoint with lower rates before it stops; 0: never."""
     rollback_scale: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Factor on every learning rate, each time."""
+    on_write_failure: Literal["stop", "go_on"] = "stop"
+    """A full disk, a read-only or vanished folder: ``stop`` with one line, or ``go_on`` with a warning for each try."""
+    check_space: bool = True
+    """Refuse at the start what would not fit on the disk."""
     compile: bool = False
     """Compile the student, anew at every thaw."""
     threads: Count | None = None

@@ -96,6 +96,39 @@ def append_whole(path: Path, text: str) -> None:
             os.close(descriptor)
 
 
+class GrowingFile:
+    """A new file that grows by whole pieces: a piece that a full disk cuts is taken back.
+
+    Raises:
+        WriteError: it cannot be made; ``add`` also where it is no longer found under its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o644)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the name still leads to this file."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self.path))
+        except OSError:
+            return False
+
+    def add(self, content: bytes) -> None:
+        with named(self.path):
+            if not self.is_there:
+                raise OSError(errno.ENOENT, "it has disappeared")
+            write_or_undo(self._descriptor, content)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
 def second_name(path: Path, name: Path) -> None:
     """``name`` holds the content of ``path`` from now on, too, at every moment its old one or this.
 

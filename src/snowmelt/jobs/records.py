@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snowmelt.reporting import RunFolder
+from snowmelt.reporting import RunFolder, replace_file
 
 FILE = "summary.json"
 
@@ -18,9 +18,7 @@ def write_record(folder: RunFolder, record: dict[str, Any]) -> None:
     plain = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
     }
-    aside = folder.root / (FILE + ".tmp")
-    aside.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    aside.replace(folder.root / FILE)
+    replace_file(folder.root / FILE, json.dumps(plain, indent=2) + "\n")
 
 
 def read_record(root: Path) -> dict[str, Any] | None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_counts
+from snowmelt.build import BuiltTeaching, identity_of, make_run, parameter_counts, refuse_without_room
 from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.disk import WriteError, named
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.advising import give_advice
 from snowmelt.jobs.locking import refuse_held
@@ -83,7 +84,7 @@ def run_training(
     tensorboard = TensorBoardLog(folder)
     files: list[Listener] = [each(folder) for each in FILES]
     listeners = [*files, tensorboard, ProgressDisplay(folder), summary]
-    announcer = Announcer(listeners if session.leads else [])
+    announcer = Announcer(listeners if session.leads else [], goes_on=config.training.on_write_failure == "go_on")
     run = make_run(
         config,
         session.splits,
@@ -101,13 +102,12 @@ def run_training(
         run.stop = StopRequest()
         with handed_to(run.stop.ask):
             state = fit(run)
+        refuse_unsaved(run)
         record = make_record(session, config, run, state, summary)
         if session.leads:
             if advises:
                 record["advice"] = give_advice(session, config, folder, run, summary.reason)
-            finish(session, config, folder, run, tensorboard)
-            write_record(folder, record)
-            write_report(folder)
+            finish(session, config, folder, run, record, tensorboard)
     finally:
         announcer.close()
         if run.features is not None:
@@ -118,7 +118,12 @@ def run_training(
 
 
 def describe_run(folder: RunFolder, config: ExperimentConfig, run: TrainingRun) -> None:
-    """What will happen, before it does: the settings and the plan."""
+    """What will happen, before it does: the settings and the plan.
+
+    Raises:
+        SnowmeltError: the disk has no room for the run.
+    """
+    refuse_without_room(config, run.network)
     folder.write_config(config.model_dump(mode="json"), launcher=launcher())
     folder.write_plan(make_plan(run.schedules, parameter_counts(run.thaw)))
 
@@ -144,14 +149,46 @@ def make_record(
     }
 
 
+def refuse_unsaved(run: TrainingRun) -> None:
+    """Raises ``SnowmeltError`` for a run that went on without its checkpoints up to its end."""
+    if not run.saved:
+        raise SnowmeltError(
+            f"{run.checkpoints.folder}: the run came to its end, but its last state could not be saved (the warnings "
+            "say why); mend that, then go on with --resume from the last checkpoint that is there",
+            code="file-unwritable",
+        )
+
+
 def finish(
-    session: Session, config: ExperimentConfig, folder: RunFolder, run: TrainingRun, tensorboard: TensorBoardLog
+    session: Session,
+    config: ExperimentConfig,
+    folder: RunFolder,
+    run: TrainingRun,
+    record: dict[str, Any],
+    tensorboard: TensorBoardLog,
 ) -> None:
-    """Plots and pictures of the best weights."""
-    draw_plots(folder)
-    panels = draw_predictions(session, config, folder, run)
-    # After the last epoch: a run that goes on there voids all from that number on, and so what it will draw again.
-    tensorboard.add_images(config.training.epochs, panels)
+    """Plots and pictures of the best weights, the record and the page.
+
+    Raises:
+        SnowmeltError: something cannot be written; the training itself is saved, and a resumed run comes back here.
+    """
+    try:
+        with named(folder.root):
+            RunFolder.create(folder.root, resume=True)  # whose folders may have disappeared
+            if not folder.config_file.exists():
+                describe_run(folder, config, run)
+            for error in run.announcer.settle():
+                raise error
+            draw_plots(folder)
+            panels = draw_predictions(session, config, folder, run)
+            # After the last epoch: a run that goes on there voids all from that number on, and so what it will draw
+            # again.
+            tensorboard.add_images(config.training.epochs, panels)
+            write_record(folder, record)
+            write_report(folder)
+    except WriteError as error:
+        text = f"training is done and saved, but {error}, then finish with --resume"
+        raise SnowmeltError(text, code="file-unwritable") from error
 
 
 def adopt_choices(root: Path, config: ExperimentConfig) -> ExperimentConfig:

@@ -15,6 +15,7 @@ from snowmelt.build import (
     make_objective,
     open_teacher,
     output_channels,
+    refuse_without_room_for_all,
     teacher_experiment,
 )
 from snowmelt.config import ExperimentConfig
@@ -145,6 +146,19 @@ def trained_teacher(session: Session, experiment: ExperimentConfig, keep: bool) 
         session.say(f"teacher: {root} stays as it was when the student began (best mIoU {_score(record)})")
         return best
     return None
+
+
+def refuse_teacher_without_room(session: Session, keep: bool = False) -> None:
+    """Raises ``SnowmeltError`` where a teacher has to be trained and the disk is too small for it and what follows."""
+    config = session.config
+    if not (session.leads and config.distills and config.teacher.source == "auto"):
+        return
+    experiment = teacher_experiment(config, session.splits)
+    best = RunFolder(experiment.output / experiment.name).checkpoints / "best.safetensors"
+    record = read_record(experiment.output / experiment.name)
+    there = best.exists() and record is not None and (keep or is_finished(record, experiment.training.max_steps))
+    if not there:
+        refuse_without_room_for_all(config, experiment, session.splits)
 
 
 def _first_has(session: Session, found: Path | None) -> bool:

@@ -12,7 +12,7 @@ from snowmelt.jobs.records import best_plain
 from snowmelt.jobs.restarts import is_restarted
 from snowmelt.jobs.running import adopt_choices, check_same_settings, refuse_existing, run_training
 from snowmelt.jobs.session import Session, open_session
-from snowmelt.jobs.teaching import FoundTeacher, find_teacher
+from snowmelt.jobs.teaching import FoundTeacher, find_teacher, refuse_teacher_without_room
 from snowmelt.reporting import RunFolder
 from snowmelt.training import has_checkpoint
 
@@ -40,6 +40,7 @@ def _train(session: Session, root: Path, resume: bool, overwrite: bool) -> dict[
     if resume:
         check_same_settings(root, session.config)  # before a teacher is trained for a run that cannot go on
     begun = resume and has_checkpoint(RunFolder(root).checkpoints)
+    refuse_teacher_without_room(session, keep=begun)
     found = find_teacher(session, keep=begun)
     teaching = None
     if found is not None:

@@ -29,8 +29,10 @@ _NESTS = ("state_dict", "model_state_dict", "model", "network", "net", "params",
 _DEEPEST = 3  # nests within nests
 
 
-def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Writes the model's state dict as safetensors, with ``metadata`` as JSON under one key.
+def save_weights(
+    path: str | os.PathLike[str], model: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
+    """Writes a model (or its state dict) as safetensors, with ``metadata`` as JSON under one key.
 
     The file loads strictly into a plain network of the same shape: no prefix of a wrapper (DDP, ``torch.compile``),
     and tied tensors are written once per name. A reader sees the old file or the new one, never a part of it.
@@ -44,7 +46,8 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mappi
         raise SnowmeltError(
             f"the metadata of {path} cannot be written as JSON: {error}", code="argument-value"
         ) from error
-    state = {_unwrapped(key): tensor for key, tensor in model.state_dict().items()}
+    tensors_now = model.state_dict() if isinstance(model, nn.Module) else model
+    state = {_unwrapped(key): tensor for key, tensor in tensors_now.items()}
     # Copies, because safetensors refuses tensors that share memory.
     tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in state.items()}
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

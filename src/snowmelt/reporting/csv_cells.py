@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from snowmelt.disk import replacing
 from snowmelt.errors import SnowmeltError
 
 Value = float | int | bool | str | None
@@ -75,10 +75,10 @@ def read_csv(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write the whole file so that a reader, or a crash, meets the old or the new one and nothing between."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    """Write the whole file so that a reader, or a crash, meets the old or the new one and nothing between.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from snowmelt.disk import append_whole, named
 from snowmelt.reporting.csv_cells import Row, Value, csv_line, csv_text, read_csv, replace_file
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted
@@ -55,9 +55,15 @@ class MetricTables(Listener):
             self._metrics.keep_before(event.first_epoch)
             self._timing.keep_before(event.first_epoch)
         elif isinstance(event, EpochEnded):
-            self._metrics.append(metrics_row(event.record), self._columns)
             timing = {name: float(value) for name, value in event.record.timing.items()}
-            self._timing.append({"epoch": event.record.epoch, "step": event.record.step, **timing})
+            try:
+                self._timing.append({"epoch": event.record.epoch, "step": event.record.step, **timing})
+            finally:
+                self._metrics.append(metrics_row(event.record), self._columns)
+
+    def settle(self) -> None:
+        self._metrics.settle()
+        self._timing.settle()
 
 
 class EpochTable:
@@ -70,6 +76,8 @@ class EpochTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] = []
+        self._rows: list[Row] = []
+        self._written = 0  # rows that the file has, under the columns of now
 
     def keep_before(self, epoch: int) -> None:
         """Take out the rows of ``epoch`` and later, and lines that were never finished."""
@@ -77,24 +85,39 @@ class EpochTable:
             return
         columns, rows = read_csv(self.path)
         kept = [row for row in rows if isinstance(done := row.get("epoch"), int) and done < epoch]
+        self._columns, self._rows, self._written = columns if kept else [], list(kept), 0
         if kept:
-            self._columns = columns
-            replace_file(self.path, csv_text(columns, kept))
+            self.settle()
         else:
-            self._columns = []
-            self.path.unlink()
+            with named(self.path):
+                self.path.unlink()
 
     def append(self, row: Mapping[str, Value], columns: Iterable[str] = ()) -> None:
-        """Add a row; ``columns`` are those that the table has in any case, whether this row fills them or not."""
+        """Add a row; ``columns`` are those that the table has in any case, whether this row fills them or not.
+
+        Raises:
+            WriteError: it cannot be written now; the row is kept, and comes with the next one or by ``settle``.
+        """
         wanted = sort_columns([*self._columns, *columns, *row])
         if wanted != self._columns:
-            rows = read_csv(self.path)[1] if self._columns else []
-            replace_file(self.path, csv_text(wanted, rows))
-            self._columns = wanted
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(csv_line(row.get(column) for column in wanted))
-            file.flush()
-            os.fsync(file.fileno())
+            self._columns, self._written = wanted, 0
+        self._rows.append(dict(row))
+        self.settle()
+
+    def settle(self) -> None:
+        """Write what the file does not have yet: all of it where the file is gone. Raises ``WriteError``."""
+        if self._written and not self.path.exists():
+            self._written = 0
+        if self._written == len(self._rows):
+            return
+        if self._written:
+            lines = [csv_line(row.get(column) for column in self._columns) for row in self._rows[self._written :]]
+            append_whole(self.path, "".join(lines))
+        else:
+            with named(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self.path, csv_text(self._columns, self._rows))
+        self._written = len(self._rows)
 
 
 def metrics_row(record: EpochRecord) -> Row:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snowmelt.reporting.event_file import EventFile
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted, StepEnded
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 
 class TensorBoardLog(Listener):
@@ -28,36 +27,47 @@ class TensorBoardLog(Listener):
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._epochs: SummaryWriter | None = None
-        self._steps: SummaryWriter | None = None
+        self._started = False
+        self._epochs: EventFile | None = None
+        self._steps: EventFile | None = None
+        self._unwritten: list[EpochRecord] = []
 
     def receive(self, event: Event) -> None:
         if isinstance(event, RunStarted | RolledBack):
             self.close()
-            self._epochs = _open(self._folder.logs, event.first_epoch)
-            self._steps = _open(self._folder.logs / "steps", event.first_step + 1)
-        elif isinstance(event, EpochEnded) and self._epochs is not None:
-            for tag, value in epoch_scalars(event.record).items():
-                self._epochs.add_scalar(tag, value, event.record.epoch)
-            self._epochs.flush()
-        elif isinstance(event, StepEnded) and event.losses is not None and self._steps is not None:
-            for tag, value in step_scalars(event).items():
-                self._steps.add_scalar(tag, value, event.step)
-            self._steps.flush()
+            self._started = True
+            self._epochs = EventFile(self._folder.logs, event.first_epoch)
+            self._steps = EventFile(self._folder.logs / "steps", event.first_step + 1)
+        elif isinstance(event, EpochEnded) and self._started:
+            self._unwritten.append(event.record)
+            self.settle()
+        elif isinstance(event, StepEnded) and event.losses is not None and self._started:
+            # Of steps, what cannot be written is not repeated: metrics.csv has the epoch's means.
+            self._steps = _there(self._steps, self._folder.logs / "steps", event.step)
+            self._steps.add(_summaries(step_scalars(event)), event.step)
+
+    def settle(self) -> None:
+        while self._unwritten:
+            record = self._unwritten[0]
+            self._epochs = _there(self._epochs, self._folder.logs, record.epoch)
+            self._epochs.add(_summaries(epoch_scalars(record)), record.epoch)
+            del self._unwritten[0]
 
     def add_images(self, epoch: int, panels: Mapping[str, np.ndarray]) -> None:
         """Show panels, (H, W, 3) uint8 by name, under ``predictions/``. Nothing happens before the run starts."""
-        if self._epochs is None:
-            return
-        for name, panel in panels.items():
-            self._epochs.add_image(f"predictions/{name}", panel, epoch, dataformats="HWC")
-        self._epochs.flush()
+        from torch.utils.tensorboard.summary import image
+
+        if self._started:
+            self._epochs = _there(self._epochs, self._folder.logs, epoch)
+            pictures = [image(f"predictions/{name}", panel, dataformats="HWC") for name, panel in panels.items()]
+            self._epochs.add(pictures, epoch)
 
     def close(self) -> None:
-        for writer in (self._epochs, self._steps):
-            if writer is not None:
-                writer.close()
+        for file in (self._epochs, self._steps):
+            if file is not None:
+                file.close()
         self._epochs = self._steps = None
+        self._started = False
 
 
 def epoch_scalars(record: EpochRecord) -> dict[str, float]:
@@ -81,19 +91,16 @@ def step_scalars(event: StepEnded) -> dict[str, float]:
     return scalars
 
 
-def _open(folder: Path, purge_step: int) -> SummaryWriter:
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
+def _summaries(scalars: Mapping[str, float]) -> list[Summary]:
+    from torch.utils.tensorboard.summary import scalar  # slow to import
 
-    _wait_for_a_new_name(folder)
-    return SummaryWriter(str(folder), purge_step=purge_step)
+    return [scalar(tag, value) for tag, value in scalars.items()]
 
 
-def _wait_for_a_new_name(folder: Path) -> None:
-    """TensorBoard reads event files in the order of their names, which begin with the second.
-
-    Two files of one second may be read in the wrong order, and then the older one voids the newer.
-    """
-    stamps = [re.match(r"events\.out\.tfevents\.(\d+)\.", path.name) for path in folder.glob("events.out.*")]
-    newest = max((int(stamp[1]) for stamp in stamps if stamp), default=0)
-    if newest == int(time.time()):
-        time.sleep(newest + 1 - time.time())
+def _there(file: EventFile | None, folder: Path, step: int) -> EventFile:
+    """The file, or a new one where it could not be made before or is gone."""
+    if file is not None and file.is_there:
+        return file
+    if file is not None:
+        file.close()
+    return EventFile(folder, step)

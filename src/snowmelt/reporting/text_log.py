@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
+from snowmelt.disk import GrowingFile, WriteError
 from snowmelt.errors import SnowmeltError
 from snowmelt.reporting.csv_cells import Row, format_cell, parse_cell, replace_file
 from snowmelt.reporting.run_folder import RunFolder
@@ -29,6 +31,7 @@ from snowmelt.training.events import (
 )
 
 NAMES = "training_log_*.txt"
+MOST_UNWRITTEN = 10_000  # lines that are kept while the log cannot be written
 
 
 class TextLog(Listener):
@@ -45,7 +48,8 @@ class TextLog(Listener):
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._summary = RunSummary(folder)
-        self._file: TextIO | None = None
+        self._file: GrowingFile | None = None
+        self._unwritten: list[str] = []
         self._ended = False
 
     def receive(self, event: Event) -> None:
@@ -89,8 +93,10 @@ class TextLog(Listener):
         if self._file is None:
             return
         if not self._ended:
-            self._write("warning the run was left before its end")
-        self._file.close()
+            with suppress(WriteError):
+                self._write("warning the run was left before its end")
+        if self._file is not None:
+            self._file.close()
         self._file = None
 
     def _start(self, event: RunStarted) -> None:
@@ -109,16 +115,26 @@ class TextLog(Listener):
 
     def _others(self) -> list[Path]:
         """The logs of earlier starts."""
-        own = None if self._file is None else Path(self._file.name)
+        own = None if self._file is None else self._file.path
         return [path for path in self._folder.logs.glob(NAMES) if path != own]
 
     def _write(self, text: str) -> None:
+        stamp = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+        self._unwritten += [f"{stamp} {line}\n" for line in text.splitlines()]
+        self._unwritten = self._unwritten[-MOST_UNWRITTEN:]
+        self.settle()
+
+    def settle(self) -> None:
+        if not self._unwritten:
+            return
+        if self._file is not None and not self._file.is_there:
+            self._file.close()
+            self._file = None
+            raise WriteError(self._folder.logs, OSError(errno.ENOENT, "the log has disappeared"))
         if self._file is None:
             self._file = _open_new(self._folder.logs)
-        stamp = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-        for line in text.splitlines():
-            self._file.write(f"{stamp} {line}\n")
-            self._file.flush()
+        self._file.add("".join(self._unwritten).encode())
+        self._unwritten = []
 
 
 def mark_void(logs: Iterable[Path], first_epoch: int, first_step: int) -> None:
@@ -203,13 +219,11 @@ def _names(names: tuple[str, ...]) -> str:
     return ",".join(_key(name) for name in names)
 
 
-def _open_new(folder: Path) -> TextIO:
-    folder.mkdir(parents=True, exist_ok=True)
+def _open_new(folder: Path) -> GrowingFile:
     stem = f"training_log_{datetime.now():%Y%m%d_%H%M%S}"
     count = 0
     while True:
         path = folder / (f"{stem}_{count}.txt" if count else f"{stem}.txt")
-        try:
-            return path.open("x", encoding="utf-8", newline="\n")
-        except FileExistsError:
-            count += 1
+        if not path.exists():
+            return GrowingFile(path)
+        count += 1

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from snowmelt.disk import named
 from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, PixelCounts, RolledBack, RunStarted
@@ -25,6 +26,7 @@ class ValidationScores(Listener):
         self._folder = folder
         self._started: RunStarted | None = None
         self._written: dict[int, str] = {}  # epoch -> what the file was then
+        self._unwritten: str | None = None
 
     def receive(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -33,12 +35,23 @@ class ValidationScores(Listener):
         elif isinstance(event, RolledBack):
             self._written = {epoch: text for epoch, text in self._written.items() if epoch < event.first_epoch}
             if event.best_epoch in self._written:
-                replace_file(self._folder.validation_file, self._written[event.best_epoch])
+                self._unwritten = self._written[event.best_epoch]
+                self.settle()
             else:
-                self._folder.validation_file.unlink(missing_ok=True)
+                self._unwritten = None
+                with named(self._folder.validation_file):
+                    self._folder.validation_file.unlink(missing_ok=True)
         elif isinstance(event, EpochEnded) and event.record.best and self._started is not None:
             self._written[event.record.epoch] = json.dumps(scores_of(event.record, self._started)) + "\n"
-            replace_file(self._folder.validation_file, self._written[event.record.epoch])
+            self._unwritten = self._written[event.record.epoch]
+            self.settle()
+
+    def settle(self) -> None:
+        if self._unwritten is not None:
+            with named(self._folder.root):
+                self._folder.root.mkdir(parents=True, exist_ok=True)
+            replace_file(self._folder.validation_file, self._unwritten)
+            self._unwritten = None
 
 
 def read_written(path: Path) -> dict[int, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from snowmelt.disk import named, second_name
 from snowmelt.errors import SnowmeltError
@@ -34,7 +34,7 @@ class BestWeights:
     def path(self) -> Path:
         return self.folder / "best.safetensors"
 
-    def save(self, network: nn.Module, metadata: Mapping[str, Any]) -> None:
+    def save(self, network: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
         """Put these in their place. Raises ``WriteError``; the ones before are whole then."""
         if self.path.exists():
             second_name(self.path, self._kept(_score(self.path)[0]))

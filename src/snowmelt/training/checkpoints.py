@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from snowmelt.disk import named, second_name
@@ -62,7 +63,10 @@ class Checkpoints:
         self.assumed = dict(assumed or {})
         self.notices: list[str] = []
         self._best = BestWeights(folder)
+        self.saved_at: TrainState | None = None
         self._damaged: list[Path] = []
+        self._owed: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        self._held: tuple[dict[str, Tensor], dict[str, Any]] | None = None
 
     @property
     def last(self) -> Path:
@@ -94,8 +98,14 @@ class Checkpoints:
 
         ``projections`` of feature matching learn with the network but are no part of it. With an ``average`` of the
         weights that is what is scored; a run goes on from the network's own. ``scaler``: of the loss, with fp16.
+
+        Raises:
+            WriteError: it cannot be written; the ones before are as they were.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._enter()
+        if self._owed is not None:  # before the state that counts them as the best
+            self._best.save(*self._owed)
+            self._owed = None
         content = self._content(state, Parts(network, optimizer, projections, average, scaler))
         with nullcontext() if average is None else average.in_place():
             save_weights(self.folder / "last.safetensors", network, self._describe(state))
@@ -104,18 +114,41 @@ class Checkpoints:
         if not state.settled and self.last.exists() and not self.good.exists():
             second_name(self.last, self.good)
         write_sealed(self.last, content, keep=self.previous)
+        self.saved_at = TrainState.from_dict(state.to_dict())
         self._overtake_good(state)
         self._best.count(state, more=self.good.exists())
 
     def save_start(self, state: TrainState, parts: Parts) -> None:
         """The position before the first step, to go back to while there is no later one. No run is resumed from it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._enter()
         write_sealed(self.good, self._content(state, parts))
 
     def save_best(self, state: TrainState, network: nn.Module) -> None:
         """The weights with the best score so far. Raises ``WriteError``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._enter()
         self._best.save(network, self._describe(state))
+        self._owed = None
+
+    def hold_best(self, state: TrainState, network: nn.Module) -> None:
+        """Keep the best weights in memory, too; the next save writes them where they are not on the disk."""
+        weights = {key: tensor.detach().to("cpu", copy=True) for key, tensor in network.state_dict().items()}
+        self._held = self._owed = weights, self._describe(state)
+
+    def make_anew(self) -> bool:
+        """Make the folder again where it has disappeared; whether that was so, and could be done."""
+        if self.folder.is_dir():
+            return False
+        self.saved_at, self._owed = None, self._held
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder.is_dir()
+
+    def _enter(self) -> None:
+        """The folder is there: made at first, and missed afterwards. Raises ``WriteError``."""
+        with named(self.folder):
+            if self.saved_at is not None and not self.folder.is_dir():
+                raise OSError(errno.ENOENT, "it has disappeared")
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def load_last(
         self,
@@ -165,6 +198,7 @@ class Checkpoints:
             # Older checkpoints have no scaler, whose scale settles in anew.
             if part is not None and (name != "scaler" or content.get(name)):
                 part.load_state_dict(content[name])
+        self.saved_at = TrainState.from_dict(content["state"])
         return TrainState.from_dict(content["state"])
 
     def settle(self, state: TrainState) -> None:
@@ -181,6 +215,7 @@ class Checkpoints:
 
     def go_back(self, state: TrainState) -> None:
         """The best weights are those of ``state``, to which the run has gone back; for one process alone."""
+        self._owed = self._held = None  # of an epoch that is void now
         self._best.take_back(state)
         if state.best_epoch < 0:
             with named(self.best):

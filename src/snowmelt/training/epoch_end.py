@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from snowmelt.errors import Stopped
+from snowmelt.errors import SnowmeltError, Stopped
 from snowmelt.training.causes import WEIGHTS
-from snowmelt.training.checkpoints import Parts
 from snowmelt.training.events import EpochEnded, RunStopped
-from snowmelt.training.memory_notes import drop_notes
 from snowmelt.training.meter import Meter
 from snowmelt.training.reactions import react
 from snowmelt.training.run import TrainingRun
+from snowmelt.training.saving import save_best, save_last
 from snowmelt.training.scoring import Score, Scorer
 from snowmelt.training.state import TrainState
 from snowmelt.training.stopping import Stopping
@@ -80,8 +79,7 @@ def keep_best(run: TrainingRun, state: TrainState, score: Score, complete: bool)
     if not score.miou > state.best_miou:
         return False
     state.best_miou, state.best_epoch = score.miou, state.epoch
-    if run.engine.rank == 0:
-        run.checkpoints.save_best(state, run.network)
+    save_best(run, state)
     return True
 
 
@@ -96,22 +94,12 @@ def stop_here(run: TrainingRun, state: TrainState, stopping: Stopping, saved: bo
     """
     stopping.at_boundary(state.step)  # a process that was not asked itself learns by what signal
     assert stopping.signal is not None
-    if not saved:
-        save_last(run, state)
+    if not (saved and run.saved) and not save_last(run, state):
+        raise SnowmeltError(
+            f"asked to stop by {stopping.signal.name} at epoch {state.epoch}, step {state.step}, which could not be "
+            "saved (the warnings say why); --resume goes on from the checkpoint before",
+            code="file-unwritable",
+        )
     event = RunStopped(stopping.signal.name, state.epoch, state.step)
     run.announcer.tell(event)
     raise Stopped(event.text, stopping.signal)
-
-
-def parts_of(run: TrainingRun) -> Parts:
-    """What is saved and loaded with the state."""
-    projections = None if run.features is None else run.features.projections
-    return Parts(run.network, run.optimizer, projections, run.average, run.engine.scaler)
-
-
-def save_last(run: TrainingRun, state: TrainState) -> None:
-    """The checkpoint to go on from; one process writes, the others wait for it."""
-    if run.engine.rank == 0:
-        run.checkpoints.save_last(state, *parts_of(run))
-        drop_notes(run.checkpoints.folder)  # the state holds what they asked for
-    run.engine.barrier()

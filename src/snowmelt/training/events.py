@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from snowmelt.disk import WriteError
 
 PixelCounts = tuple[tuple[int, ...], ...]
 """A confusion matrix: pixels of (true class, predicted class), rows are the truth."""
@@ -170,20 +173,58 @@ class Listener:
     def receive(self, event: Event) -> None:
         """Take one event. Called on rank 0 only."""
 
+    def settle(self) -> None:
+        """Write what could not be written before, if there is anything. Raises ``WriteError``."""
+
     def close(self) -> None:
         """Release files and screens; called once, also after an error."""
 
 
 class Announcer:
-    """Passes each event to every listener, in order."""
+    """Passes each event to every listener, in order.
 
-    def __init__(self, listeners: list[Listener] | None = None) -> None:
+    Args:
+        goes_on: what a listener cannot write is a warning, once in an epoch; otherwise it ends the run.
+    """
+
+    def __init__(self, listeners: list[Listener] | None = None, goes_on: bool = False) -> None:
         self.listeners = listeners or []
+        self.goes_on = goes_on
+        self._failing: set[int] = set()  # listeners that were warned of in this epoch
 
     def tell(self, event: Event) -> None:
+        """Raises ``WriteError`` where a listener cannot write and the run does not go on without it."""
+        if isinstance(event, EpochEnded):
+            self._failing.clear()
+        for number, listener in enumerate(self.listeners):
+            try:
+                listener.receive(event)
+            except WriteError as error:
+                if not self.goes_on:
+                    raise
+                if number not in self._failing:
+                    self._failing.add(number)
+                    self.warn(f"{error}; the run goes on and tries again")
+
+    def warn(self, text: str) -> None:
+        """A warning to all who can take it."""
+        for number, listener in enumerate(self.listeners):
+            try:
+                listener.receive(Message(text, "warning"))
+            except WriteError:
+                self._failing.add(number)
+
+    def settle(self) -> list[WriteError]:
+        """Let every listener write what it could not before; what still cannot be written."""
+        errors = []
         for listener in self.listeners:
-            listener.receive(event)
+            try:
+                listener.settle()
+            except WriteError as error:
+                errors.append(error)
+        return errors
 
     def close(self) -> None:
         for listener in self.listeners:
-            listener.close()
+            with suppress(WriteError):  # whatever led here has been said
+                listener.close()

@@ -10,7 +10,7 @@ import torch
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training.average import WeightAverage
-from snowmelt.training.epoch_end import end_epoch, make_scorer, parts_of, save_last, stop_here
+from snowmelt.training.epoch_end import end_epoch, make_scorer, stop_here
 from snowmelt.training.events import RunEnded, StageCompiled
 from snowmelt.training.memory_guard import guard_memory
 from snowmelt.training.meter import Meter
@@ -18,6 +18,7 @@ from snowmelt.training.out_of_memory import CarefulSteps, follow_notes
 from snowmelt.training.reactions import out_of_patience
 from snowmelt.training.rollback import go_back, keep_start, length
 from snowmelt.training.run import TrainingRun
+from snowmelt.training.saving import explained, parts_of, save_last
 from snowmelt.training.scoring import ScoreCut, Scorer
 from snowmelt.training.seeding import seed_step
 from snowmelt.training.stages import calibrate, enter_stage
@@ -42,6 +43,11 @@ def fit(run: TrainingRun) -> TrainState:
         SnowmeltError: a checkpoint that does not fit, or losses that stay not finite.
         Stopped: ``run.stop`` asked for it; the last checkpoint has the position, inside the epoch too.
     """
+    with explained(run):
+        return _fit(run)
+
+
+def _fit(run: TrainingRun) -> TrainState:
     # The optimizer's moments are loaded to where the parameters are, so the network moves first.
     run.learner.to(run.engine.device)
     if run.options.average is not None:
@@ -69,6 +75,8 @@ def fit(run: TrainingRun) -> TrainState:
         keep_start(run, state)
     with nullcontext() if run.stop is None else run.stop.heeding():
         reason = train_epochs(run, state, scorer)
+        if not run.saved and state.step_in_epoch == 0:  # the state of a partial epoch has been scored since
+            save_last(run, state)
     compare_with_teacher(run, state, scorer)
     if reason != "max_steps":
         announce_never_thawed(run, state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from snowmelt.disk import replacing
+from snowmelt.disk import named, replacing
 
 PATTERN = "out_of_memory.*.json"
 KEY = "micro_batch"
@@ -29,5 +29,6 @@ def read_notes(folder: Path) -> int | None:
 
 def drop_notes(folder: Path) -> None:
     """Once a checkpoint holds what they asked for."""
-    for path in folder.glob(PATTERN):
-        path.unlink()
+    with named(folder):
+        for path in folder.glob(PATTERN):
+            path.unlink()

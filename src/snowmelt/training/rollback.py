@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training.causes import NAMES, TEACHER, WEIGHTS
-from snowmelt.training.epoch_end import parts_of, save_last
 from snowmelt.training.events import Message, NotFinite, RolledBack
 from snowmelt.training.run import TrainingRun
+from snowmelt.training.saving import parts_of, save_last
 from snowmelt.training.state import TrainState
 from snowmelt.training.telling import image_names, name_images, tell_causes
 

@@ -43,6 +43,7 @@ class TrainingRun:
         calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
         teacher_name: what a person calls the one who teaches.
+        saved: whether the newest checkpoint could be written; ``False`` only in a run that goes on without.
         name_of: a training image's position in its source -> what a person calls it.
         stop: what the loop looks at after each step; with several processes, all of them have one or none has.
     """
@@ -72,6 +73,7 @@ class TrainingRun:
     module: nn.Module | None = None
     stepper: Optimizer | None = None
     average: WeightAverage | None = None
+    saved: bool = True
     stop: StopRequest | None = None
 
     @property
