@@ -70,7 +70,7 @@ def catching_signals() -> Iterator[CaughtSignals]:
 
     The first raises ``Interrupted`` in the main thread, or is handed to a training loop (``handed_to``). The second
     ends the process at once with 128 and its number, even where the main thread waits for other processes: files are
-    written aside and renamed, so it leaves the old ones. A signal that is ignored (``nohup``) stays ignored. Outside of
+    written aside and renamed, so it leaves the old ones. A signal that is ignored stays ignored. Outside of
     the main thread nothing is caught.
     """
     global _current
