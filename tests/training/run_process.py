@@ -1,11 +1,19 @@
-"""One of the processes that ``torchrun`` starts for test_processes.py: trains and leaves the weights."""
+"""The runs of test_processes.py: trains and leaves the weights.
+
+With arguments it is one of the processes that ``torchrun`` starts; without, it forks as many as it is asked for.
+"""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
+import lightning_fabric  # noqa: F401  # the engine imports it when it is made, which would be once in every fork
 import torch
 from faults import Fault
 from tiny_runs import Recorder, mislead, network_without_batch_statistics, start_run
@@ -44,8 +52,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(folder: Path, batch_size: int, accumulate: int, variant: str) -> None:
-    torch.set_num_threads(1)
+def train(folder: Path, batch_size: int, accumulate: int = 1, variant: str = "plain") -> None:
+    """A whole run of this process and its fellows, if it has any; the first leaves ``result.pt``."""
     recorder = Recorder()
     training = {"epochs": 3, "batch_size": batch_size, "accumulate": accumulate}
     run = start_run(
@@ -138,5 +146,41 @@ def count_synchronisations(engine: Engine) -> list[int]:
     return counts
 
 
+def join(rank: int, processes: int, port: int, folder: str, *run: Any) -> None:
+    """Train as one of ``processes``, with the environment that ``torchrun`` would give."""
+    os.dup2(os.open(f"{folder}/said.{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(2, 1)  # on which the parent answers
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    os.environ.update({name: str(value) for name, value in ranks.items()}, MASTER_ADDR="127.0.0.1")
+    os.environ["MASTER_PORT"] = str(port)
+    train(Path(folder), *run)
+
+
+def serve() -> None:
+    """Read what to train, a line each, and answer with the exit codes of the processes that did.
+
+    Nothing was computed here before a fork, so nothing of PyTorch's that a fork does not survive has begun.
+    """
+    context = multiprocessing.get_context("fork")
+    for line in sys.stdin:
+        processes, *run = json.loads(line)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        crew = [context.Process(target=join, args=(rank, processes, port, *run)) for rank in range(processes)]
+        for member in crew:
+            member.start()
+        for member in crew:
+            member.join(timeout=400)
+        codes = [member.exitcode for member in crew]
+        for member in crew:
+            member.kill()
+        print(json.dumps(codes), flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        train(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    else:
+        serve()
