@@ -8,7 +8,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import gc
 import socket
+import sys
 from typing import Any
 
 import hypothesis
@@ -34,3 +36,21 @@ def _connect_locally(self: socket.socket, address: Any) -> None:
 
 
 socket.socket.connect = _connect_locally  # type: ignore[method-assign]
+
+_frozen = 0
+
+
+def pytest_runtest_setup() -> None:
+    """Tell the garbage collector, once and after further large imports, that what is there by now stays.
+
+    Every thaw calls it, and looking through half a million objects of libraries took longer than the steps between.
+    """
+    global _frozen
+    if len(sys.modules) > _frozen + 200:
+        _frozen = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # else libraries that count what is left at the end speak of leaks
