@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning_fabric.plugins import MixedPrecision
-from tiny_runs import Recorder, same_tensors, start_run
+from tiny_runs import Recorder, ScaledSingle, same_tensors, start_run
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
@@ -158,7 +157,7 @@ def test_a_loss_scaler_that_was_half_way_begins_again(tmp_path: Path) -> None:
     """Memory runs out between unscaling and stepping; features that nobody read are let go."""
     run, _, state = ready(tmp_path)
     run.engine.precision = "16"
-    run.engine.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu")
+    run.engine.fabric.strategy.precision = ScaledSingle()
     assert run.engine.scaler is not None
     run.engine.scaler._init_scale = 2.0**4
     failures = iter([True])

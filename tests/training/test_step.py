@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric.plugins import MixedPrecision
-from tiny_runs import network_without_batch_statistics, same_tensors, start_run
+from tiny_runs import ScaledSingle, network_without_batch_statistics, same_tensors, start_run
 
 from snowmelt.data import IGNORE_INDEX, UNLABELLED, Batch
 from snowmelt.training import TrainingRun, TrainState
@@ -181,7 +180,7 @@ def test_a_loss_scaler_clips_skips_and_steps_by_the_same_rule(tmp_path: Path) ->
     """fp16 is for GPUs; its scaler runs on a CPU too."""
     run = ready(tmp_path, training={"batch_size": 4}, optimizer={"clip_norm": 0.01, "lr": 0.1})
     run.engine.precision = "16"
-    run.engine.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu")
+    run.engine.fabric.strategy.precision = ScaledSingle()
     scaler = run.engine.scaler
     assert scaler is not None
     before = {name: value.clone() for name, value in run.network.named_parameters()}

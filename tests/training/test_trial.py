@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric.plugins import MixedPrecision
-from tiny_runs import Recorder, same_tensors, start_run
+from tiny_runs import Recorder, ScaledSingle, same_tensors, start_run
 from torch import nn
 
 from snowmelt.errors import SnowmeltError
@@ -61,7 +60,7 @@ def test_a_run_under_way_is_as_it_was(tmp_path: Path) -> None:
     run = start_run(tmp_path, training={"max_steps": 3})
     fit(run)
     run.engine.precision = "16"
-    run.engine.fabric.strategy.precision = MixedPrecision("16-mixed", "cpu")
+    run.engine.fabric.strategy.precision = ScaledSingle()
     assert run.engine.scaler is not None
     run.engine.scaler._init_scale = 2.0**4
     enter_stage(run, TrainState(epoch=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import AdamW
+from torch.utils._pytree import tree_leaves
 
 from snowmelt.build import make_engine, make_network, make_run, open_data, output_channels, settle
 from snowmelt.build.teaching import BuiltTeaching
@@ -142,6 +145,28 @@ def start_run(
     if network is not None:
         put_in(run, network, settled)
     return run
+
+
+class ScaledSingle(MixedPrecision):
+    """The loss scaler of fp16 around float32: a CPU's float16 takes a minute for a dozen steps.
+
+    The gradients of logits pass through float16, so a scale that is too large for it overflows as it does on a GPU.
+    """
+
+    def __init__(self, scale: float = 2.0**16) -> None:
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", scale))
+
+    def forward_context(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+    def convert_output(self, data: Any) -> Any:
+        for output in tree_leaves(data):
+            if output.requires_grad:
+                output.register_hook(lambda gradient: gradient.half().float())
+        return data
 
 
 class SwitchedLabels(Listener):
