@@ -41,6 +41,7 @@ PROMISED = {
     },
     "export": {
         *("--format", "--quantize", "--size", "--bake-normalisation", "--output", "--card", "--force", "--json"),
+        "--license",
     },
     "evaluate": {
         *("--data", "--split", "--weights", "--worst", "--tolerance", "--device", "--output", "--json"),

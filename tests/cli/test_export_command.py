@@ -28,8 +28,9 @@ def test_without_flags_it_is_onnx_of_any_size(snowmelt_command: Any, exports: li
 
 def test_every_flag_arrives(snowmelt_command: Any, exports: list[tuple[Any, bool]]) -> None:
     flags = ["--quantize", "int8", "--size", "96", "--bake-normalisation", "--output", "x.onnx", "--card", "--force"]
-    assert snowmelt_command("export", "demo", *flags, "--json").code == 0
+    assert snowmelt_command("export", "demo", *flags, "--license", "MIT", "--json").code == 0
     [(request, as_json)] = exports
+    assert request.licence == "MIT"
     assert (request.int8, request.size, request.output) == (True, (96, 96), Path("x.onnx"))
     assert request.bake_normalisation and request.card and request.force and as_json
     assert request.marks == "-96x96-pixels-int8"
@@ -41,6 +42,8 @@ def test_every_flag_arrives(snowmelt_command: Any, exports: list[tuple[Any, bool
         (["--format", "tflite"], 2, "Invalid value"),
         (["--quantize", "int4"], 2, "Invalid value"),
         (["--size", "wide"], 1, "error[option-value]: --size 'wide': give HxW in pixels"),
+        (["--license", "mit"], 1, "error[option-unused]: --license stands in a model card; add --card"),
+        (["--card", "--license", "my own"], 1, "error[option-value]: --license 'my own': give an SPDX identifier"),
         (["--format", "safetensors", "--size", "64"], 1, "error[option-unused]: --size is for ONNX files"),
     ],
 )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 
+from snowmelt.data import build_evaluation_transform, read_image
 from snowmelt.export import CardContent, Facts, Scores, card_text
 
 SCORES = Scores(
@@ -86,6 +91,37 @@ def test_what_is_not_known_is_said(content: CardContent) -> None:
     alone = card_text(replace(content, scores=replace(SCORES, teacher_iou=None, part="val", images=None)))
     assert "| skin | 0.3000 |\n" in alone
     assert "The best epoch was chosen on these images" in alone
+
+
+def test_a_licence_is_named_where_somebody_gave_one(content: CardContent) -> None:
+    text = card_text(replace(content, licence="CC-BY-4.0", encoder_weights="`b0.safetensors`"))
+    assert head_of(text)["license"] == "cc-by-4.0"
+    assert "published under CC-BY-4.0" in text
+    assert "what the encoder began with: `b0.safetensors`" in text
+    bare = card_text(content)
+    assert "names no licence" in bare
+    assert "encoder began" not in bare
+
+
+def test_the_code_prepares_a_picture_as_training_does(content: CardContent, tmp_path: Path) -> None:
+    """A turned photograph of a size that does not fit, run through both snippets as they are printed."""
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 256, (9, 13, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "picture.png"
+    Image.fromarray(colours).resize((233, 157), Image.Resampling.BICUBIC).save(file, exif=exif)
+    upright = read_image(file)
+    side = content.facts.image_size
+    pixels = torch.from_numpy(upright).permute(2, 0, 1)
+    expected, _ = build_evaluation_transform(side)(pixels, torch.zeros(pixels.shape[1:], dtype=torch.uint8))
+    blocks = re.findall(r"(?s)```python\n(.*?)```", card_text(content))
+    for block in blocks:
+        lines = [line for line in block.splitlines() if line.startswith(("import numpy", "from PIL", "picture = "))]
+        names: dict[str, Any] = {}
+        exec("\n".join(lines).replace("picture.jpg", str(file)), names)
+        shown = np.array(names["picture"]).astype(int)
+        assert np.abs(shown - expected.permute(1, 2, 0).numpy()).max() <= 2  # two programs round
 
 
 def test_scenes_are_announced(content: CardContent) -> None:

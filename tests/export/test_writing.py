@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,24 @@ def test_a_file_is_no_place_for_a_folder(tmp_path: Path) -> None:
     with pytest.raises(SnowmeltError, match="is a file, and --card writes a folder"):
         refuse_strangers(tmp_path / "file", OURS)
     refuse_strangers(tmp_path / "free", OURS)
+
+
+@pytest.mark.parametrize("end", [OSError("no"), KeyboardInterrupt])
+def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    place = tmp_path / "export"
+    place.mkdir()
+    (place / "b").write_text("old")
+    rename = os.rename
+
+    def stumble(source: Path, target: Path) -> None:
+        if Path(source).suffix == ".tmp":
+            raise end
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", stumble)
+    with pytest.raises((KeyboardInterrupt, SnowmeltError)), whole_folder(place, OURS) as aside:
+        (aside / "a").write_text("new")
+    assert (place / "b").read_text() == "old"
+    assert names(tmp_path) == ["export"]

@@ -14,8 +14,10 @@ from tiny_experiments import overheard
 
 import snowmelt.jobs.benchmarking.contenders as contenders
 from snowmelt.errors import SnowmeltError
-from snowmelt.export import Facts, OnnxExport, Parity
+from snowmelt.export import Facts, Latency, OnnxExport, Parity, count_parameters
 from snowmelt.jobs import BenchmarkRequest, benchmark_run
+from snowmelt.jobs.opening import open_run
+from snowmelt.models import fold_norms
 from snowmelt.training import resolve_precision
 
 ROW = {
@@ -83,6 +85,37 @@ def test_teacher_and_student_in_every_form(cycle_copy: Any) -> None:
     assert student["miou"] == record["best_miou"]
     assert content["sentence"] in " ".join(said.split())
     assert content["sentence"].startswith("Against its teacher (PyTorch float32), the student is")
+
+
+def test_teacher_and_student_are_counted_and_opened_alike(cycle_copy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teachers come with their norms folded, which takes parameters away and makes them quicker."""
+    timed: list[Any] = []
+
+    def time(asks: list[Any], rounds: int) -> list[Latency]:
+        timed.extend(asks)
+        return [Latency(1.0, 1.0)] * len(asks)
+
+    folded: list[torch.nn.Module] = []
+
+    def fold(network: torch.nn.Module) -> torch.nn.Module:
+        folded.append(fold_norms(network))
+        return folded[-1]
+
+    monkeypatch.setattr("snowmelt.jobs.benchmarking.job.time_in_turns", time)
+    monkeypatch.setattr(contenders, "fold_norms", fold)
+    content, _ = overheard(benchmark_run, BenchmarkRequest(str(cycle_copy.output / "distilled"), rounds=1))
+    [best] = (cycle_copy.output / "teachers").glob("*/checkpoints/best.safetensors")
+    own = cycle_copy.output / "distilled" / "checkpoints" / "best.safetensors"
+    for row, path in zip(content["rows"][:2], (best, own), strict=True):
+        assert row["parameters"] == count_parameters(open_run(path).network)
+    asked: list[object] = []
+    hook = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: asked.append(module))
+    try:
+        with torch.inference_mode():
+            timed[1]()
+    finally:
+        hook.remove()
+    assert asked[-1] is folded[0]
 
 
 def test_json_alone_on_stdout(cycle_copy: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,14 +35,31 @@ def test_results_of_before_are_not_taken_for_inputs(tmp_path: Path) -> None:
     assert len(names_of(tmp_path)) == 3
 
 
+def test_nor_are_those_of_another_folder_that_lies_among_the_inputs(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "old/prediction.json", "old/masks/a.png", "old/overlays/x/a.jpg", "old/images/b.jpg")
+    assert names_of(tmp_path, leave_out=tmp_path / "new") == ["a", "old/images/b"]
+    assert find_inputs([tmp_path], tmp_path / "new").results_passed_over == (tmp_path / "old",)
+    (tmp_path / "old" / "images" / "b.jpg").unlink()
+    with pytest.raises(SnowmeltError, match=r"old: holds no pictures, only results of an earlier prediction"):
+        find_inputs([tmp_path / "old"], tmp_path / "new")
+
+
+def test_a_picture_that_is_added_takes_over_no_name(tmp_path: Path) -> None:
+    """``--resume`` takes what lies under a picture's name for its result."""
+    touch(tmp_path, "a.png")
+    assert names_of(tmp_path) == ["a"]
+    touch(tmp_path, "a.jpg")
+    assert names_of(tmp_path) == ["a_jpg", "a_png"]
+
+
 def test_no_two_results_have_one_name(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.jpg", "two/a.jpg", "three/one/a.jpg", "a.jpg", "a.png", "A.bmp", "a_png.tif")
     single = [tmp_path / name for name in ("a.jpg", "a.png", "A.bmp", "a_png.tif")]
-    assert names_of(*single) == ["a", "a_png", "A_bmp", "a_png_tif"]
+    assert names_of(*single) == ["a_jpg", "a_png_2", "A_bmp", "a_png"]
     assert names_of(tmp_path / "one", tmp_path / "two") == ["one/a", "two/a"]
-    assert names_of(tmp_path / "one", tmp_path / "three" / "one") == ["one/a", "one/a_jpg"]
+    assert names_of(tmp_path / "one", tmp_path / "three" / "one") == ["one/a_jpg", "one/a_jpg_2"]
     assert names_of(tmp_path / "one" / "a.jpg", tmp_path / "two" / "a.jpg", tmp_path / "three" / "one" / "a.jpg") == [
-        *("a", "a_jpg", "a_2")
+        *("a_jpg", "a_jpg_2", "a_jpg_3")
     ]
 
 

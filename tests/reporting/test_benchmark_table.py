@@ -65,6 +65,11 @@ def test_what_is_not_known_is_a_dash() -> None:
             "parameters and 2.0 times fewer multiply-adds, for 7.3 points of mIoU less.",
         ),
         (
+            ({**TEACHER, "parameters": 2_005_000, "macs": 702_300_000, "miou": None}, PLAIN),
+            f"{AGAINST} 10.0 times as fast in PyTorch float32, with 2.0 times as many parameters and 1.0 times fewer "
+            "multiply-adds.",
+        ),
+        (
             ({**TEACHER, "parameters": None, "macs": None, "miou": 0.5}, PLAIN),
             f"{AGAINST} 10.0 times as fast in PyTorch float32, for 9.0 points of mIoU more.",
         ),

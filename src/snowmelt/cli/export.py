@@ -41,6 +41,9 @@ def export(
     card: Annotated[
         bool, typer.Option("--card", help="A folder for publishing: smp's own layout, with a model card.")
     ] = False,
+    license: Annotated[
+        str | None, typer.Option(metavar="SPDX", help="Licence that the card names, such as apache-2.0.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write an int8 file that lost too much mIoU.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
@@ -56,5 +59,6 @@ def export(
         output=output,
         card=card,
         force=force,
+        licence=license,
     )
     export_run(request, as_json=as_json)

@@ -40,6 +40,10 @@ class CardContent:
     onnx: str | None
     """The float ONNX file that lies beside the card."""
     int8: str | None = None
+    encoder_weights: str | None = None
+    """Where the encoder's weights came from, as a phrase; ``None`` where it began at random or nobody knows."""
+    licence: str | None = None
+    """An SPDX identifier, as whoever publishes the weights gives it."""
     generated: bool = False
     """Trained on embedded scenes, which are of no use to anybody."""
 
@@ -57,6 +61,8 @@ def _head(content: CardContent) -> str:
         "pipeline_tag": "image-segmentation",
         "tags": ["segmentation-models-pytorch", "semantic-segmentation", "pytorch", "onnx", "snowmelt"],
     }
+    if content.licence is not None:
+        head["license"] = content.licence.lower()  # as hubs spell them
     if content.teacher is not None:
         head["tags"].append("knowledge-distillation")
     scores = content.scores
@@ -141,8 +147,17 @@ def _use(content: CardContent) -> str:
         "- Pictures of another kind than the training data (camera, light, subject) were not tried unless the scores "
         "say so.\n"
         "- A class that was rare in training is found less often than its IoU here suggests on other data.\n"
-        "- Whether the data's licence lets you pass on weights trained on them is yours to find out; this card names "
-        "none."
+        f"- {_licence(content)}"
+    )
+
+
+def _licence(content: CardContent) -> str:
+    started = f" So may what the encoder began with: {content.encoder_weights}." if content.encoder_weights else ""
+    if content.licence is None:
+        return f"This card names no licence. The data that it was trained on may have one that binds you.{started}"
+    return (
+        f"The weights are published under {content.licence}. The data that they were trained on may have a licence of "
+        f"their own.{started}"
     )
 
 
@@ -158,13 +173,13 @@ import torch
 from PIL import Image, ImageOps
 
 network = smp.from_pretrained("FOLDER").eval()
-picture = {_fitted((side, side))}
+{_fitted((side, side))}
 pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
 mean = torch.tensor({list(content.facts.mean)}).view(3, 1, 1)
 std = torch.tensor({list(content.facts.std)}).view(3, 1, 1)
 with torch.no_grad():
     logits = network((pixels - mean) / std)
-labels = {decide}  # ({side}, {side}) class numbers
+labels = {decide}  # ({side}, {side}) class numbers, with those of the filling
 ```"""
 
 
@@ -186,7 +201,8 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("FOLDER/{content.onnx or "model.onnx"}")
-pixels = np.array({_fitted(facts.size or (side, side))})
+{_fitted(facts.size or (side, side))}
+pixels = np.array(picture)
 image = {feed}.transpose(2, 0, 1)[None]
 (logits,) = session.run(["logits"], {{"image": image}})
 labels = {decide}
@@ -196,11 +212,10 @@ Classes, mean, deviation and size stand in the file's metadata under `snowmelt`,
 
 
 def _fitted(size: tuple[int, int]) -> str:
-    """The code that makes of a file what training saw: aspect kept, the rest filled, at the bottom or on the right."""
+    """The code that makes of a file what training saw: upright, aspect kept, the rest filled, below or on the right."""
     width_first = (size[1], size[0])
-    return (
-        f'ImageOps.pad(Image.open("picture.jpg").convert("RGB"), {width_first}, color={PAD_COLOUR}, centering=(0, 0))'
-    )
+    return f"""picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB")
+picture = ImageOps.pad(picture, {width_first}, Image.Resampling.BILINEAR, {PAD_COLOUR}, centering=(0, 0))"""
 
 
 def _figure(value: float | None) -> str:

@@ -51,7 +51,12 @@ def whole_folder(path: Path, ours: frozenset[str]) -> Iterator[Path]:
         _flush(aside)
         if path.exists():
             os.rename(path, old)
-        os.rename(aside, path)
+        try:
+            os.rename(aside, path)
+        except BaseException:  # whatever it was, the old one is whole
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            raise
         _flush(path.parent)
     except OSError as error:
         raise SnowmeltError(

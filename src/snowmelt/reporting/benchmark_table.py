@@ -86,7 +86,8 @@ def _smaller(teacher: Row, student: Row) -> str:
     parts = []
     for key, noun in (("parameters", "parameters"), ("macs", "multiply-adds")):
         if teacher[key] and student[key]:
-            parts.append(f"{teacher[key] / student[key]:.1f} times fewer {noun}")
+            ratio = teacher[key] / student[key]
+            parts.append(f"{ratio:.1f} times fewer {noun}" if ratio >= 1 else f"{1 / ratio:.1f} times as many {noun}")
     return f", with {' and '.join(parts)}" if parts else ""
 
 

@@ -30,6 +30,7 @@ class NetworkTeacher:
             computed from the weights and the normalisation.
         classes: names of its outputs; two for a network of one channel.
         size: (H, W) in pixels that it demands.
+        folded: how many parameters went when norms were folded into convolutions.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class NetworkTeacher:
         digest: str | None = None,
         classes: tuple[str, ...] | None = None,
         size: tuple[int, int] | None = None,
+        folded: int = 0,
     ) -> None:
         self.network = put_to_sleep(network)
         self.normalisation = normalisation
         self.classes = classes
         self.size = size
+        self.folded = folded
         self._autocast = autocast
         self._name = name
         self._digest = digest

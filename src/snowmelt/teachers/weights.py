@@ -9,7 +9,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import (
@@ -82,7 +82,12 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
         _digest_of(found, normalisation, used),
         _classes_in(metadata, found.out_channels),
         _fixed_size(found.encoder) or _own_size(metadata, options),
+        folded=_numbers_in(network) - _numbers_in(quick),
     )
+
+
+def _numbers_in(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _as_described(description: Any) -> IdentifiedNetwork:

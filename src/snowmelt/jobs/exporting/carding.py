@@ -21,7 +21,7 @@ PARTS = ("test", "val")  # of the scores that may be there; the first has it
 _WIDTH = 100
 
 
-def card_of(trained: TrainedRun, facts: Facts, onnx_files: Sequence[str]) -> str:
+def card_of(trained: TrainedRun, facts: Facts, onnx_files: Sequence[str], licence: str | None = None) -> str:
     """The card's text. Folders of this machine are left out, names are kept."""
     config = trained.config
     content = CardContent(
@@ -34,6 +34,8 @@ def card_of(trained: TrainedRun, facts: Facts, onnx_files: Sequence[str]) -> str
         scores=None if trained.root is None else scores_of(trained.root),
         onnx=next((name for name in onnx_files if "int8" not in name), None),
         int8=next((name for name in onnx_files if "int8" in name), None),
+        encoder_weights=None if config is None else encoder_weights_of(config),
+        licence=licence,
         generated=config is not None and is_scenes(config),
     )
     return card_text(content)
@@ -58,6 +60,16 @@ def teacher_name(config: ExperimentConfig) -> str:
     if source == "auto":
         return f"{config.teacher.network.architecture} with `{config.teacher.network.encoder}`"
     return f"`{Path(source.split(':', 1)[-1]).name}`"
+
+
+def encoder_weights_of(config: ExperimentConfig) -> str | None:
+    """``the file NAME``, or the hub's; nothing where the encoder began at random."""
+    weights = config.student.weights
+    if weights == "none":
+        return None
+    if weights in ("imagenet", "auto"):
+        return "the hub's ImageNet weights"
+    return f"`{Path(weights).name}`"
 
 
 def schedule_text(config: ExperimentConfig, channels: int) -> str:

@@ -64,7 +64,8 @@ def _export(request: ExportRequest) -> dict[str, Any]:
     if request.card:
         with whole_folder(path, CARD_FILES) as folder:
             names = _write_models(folder, made)
-            write_pretrained(folder, network, metadata, card_of(trained, _facts(request, trained, network), names))
+            card = card_of(trained, _facts(request, trained, network), names, request.licence)
+            write_pretrained(folder, network, metadata, card)
     elif made is None:
         write_safetensors(path, network, metadata)
     else:

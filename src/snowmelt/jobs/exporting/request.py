@@ -16,7 +16,7 @@ FOLDER = "export"  # in the run folder
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A run and the form in which it is wanted.
+    """A run and the form in which it is wanted. ``licence``: an SPDX identifier for the card.
 
     Errors: SnowmeltError for options that do not go together.
     """
@@ -29,6 +29,7 @@ class ExportRequest:
     output: Path | None = None
     card: bool = False
     force: bool = False
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         if self.format == "safetensors":
@@ -38,6 +39,13 @@ class ExportRequest:
                 raise SnowmeltError(
                     f"{wrong[0]} is for ONNX files; add --format onnx, or leave it out", code="option-unused"
                 )
+        if self.licence is not None and not self.card:
+            raise SnowmeltError("--license stands in a model card; add --card, or leave it out", code="option-unused")
+        if self.licence is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", self.licence):
+            raise SnowmeltError(
+                f"--license {self.licence!r}: give an SPDX identifier (apache-2.0, cc-by-4.0, other)",
+                code="option-value",
+            )
         if self.int8 and self.size is not None and self.size[0] != self.size[1]:
             raise SnowmeltError(
                 "--quantize int8 scores on square pictures, as training does; give --size NxN, or leave --size out",

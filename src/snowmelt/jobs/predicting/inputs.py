@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ import numpy as np
 from snowmelt.data import IMAGE_SUFFIXES, Source, picture_files, read_image
 from snowmelt.errors import SnowmeltError
 from snowmelt.inference import VIDEO_SUFFIXES
+from snowmelt.jobs.predicting.request import FOLDERS, NOTE
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,24 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """Items in the order of the inputs; ``videos_passed_over`` in folders, which are searched for pictures alone."""
+    """Items in the order of the inputs.
+
+    Attributes:
+        videos_passed_over: in folders, which are searched for pictures alone.
+        results_passed_over: folders below the inputs in which results of an earlier prediction lie.
+    """
 
     items: list[Item]
     videos_passed_over: int = 0
+    results_passed_over: tuple[Path, ...] = ()
 
 
 def find_inputs(inputs: Sequence[Path], leave_out: Path) -> Found:
     """Pictures, videos and the pictures of folders with all below them.
 
     A file that is given twice counts once. A folder's structure is kept. Of several inputs each folder gets one of
-    its own, by its name. Where two results would have one name, the later ones get their file's suffix into it
-    (``a_png``), or a number.
+    its own, by its name. Where results would share a name, each gets its file's suffix into it (``a_jpg``,
+    ``a_png``), and a number where that is not enough. What an earlier prediction left in such a folder is passed over.
 
     Args:
         leave_out: the folder of the results, which is not searched.
@@ -58,14 +66,17 @@ def find_inputs(inputs: Sequence[Path], leave_out: Path) -> Found:
     """
     found: list[tuple[PurePosixPath, Path]] = []
     passed_over = 0
+    earlier: list[Path] = []
     for given in inputs:
         if given.is_dir():
             inside = PurePosixPath(given.resolve().name) if len(inputs) > 1 else PurePosixPath()
-            paths, videos = _pictures_below(given, leave_out.resolve())
+            paths, videos, results = _pictures_below(given, leave_out.resolve())
             if not paths:
                 hint = f", only {videos} videos; name them one by one" if videos else f" ({', '.join(IMAGE_SUFFIXES)})"
+                hint = ", only results of an earlier prediction" if results else hint
                 raise SnowmeltError(f"{given}: holds no pictures{hint}", code="data-no-images")
             passed_over += videos
+            earlier += results
             found += [(inside / path.relative_to(given).as_posix(), path) for path in paths]
         elif not given.exists():
             raise SnowmeltError(f"{given}: no such file or folder", code="file-missing")
@@ -81,7 +92,7 @@ def find_inputs(inputs: Sequence[Path], leave_out: Path) -> Found:
         first.setdefault(os.path.realpath(entry[1]), entry)
     found = list(first.values())
     names = _distinct([relative for relative, _ in found])
-    return Found([_item(name, path) for name, (_, path) in zip(names, found, strict=True)], passed_over)
+    return Found([_item(name, path) for name, (_, path) in zip(names, found, strict=True)], passed_over, tuple(earlier))
 
 
 def items_of(source: Source) -> list[Item]:
@@ -100,9 +111,13 @@ def _item(name: PurePosixPath, path: Path) -> Item:
     return Item(name, str(path), path, lambda: read_image(path))
 
 
-def _pictures_below(folder: Path, leave_out: Path) -> tuple[list[Path], int]:
-    """Sorted, folder by folder; links to folders are followed, each folder is entered once; hidden ones are not."""
+def _pictures_below(folder: Path, leave_out: Path) -> tuple[list[Path], int, list[Path]]:
+    """Pictures, number of videos, and folders with results of before, whose masks and overlays are no inputs.
+
+    Sorted, folder by folder; links to folders are followed, each folder is entered once; hidden ones are not.
+    """
     found: list[Path] = []
+    earlier: list[Path] = []
     videos = 0
     entered: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
@@ -112,24 +127,39 @@ def _pictures_below(folder: Path, leave_out: Path) -> tuple[list[Path], int]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if NOTE in files:
+            earlier.append(Path(current))
+            folders[:] = [name for name in folders if name not in FOLDERS.values()]
         found += picture_files(Path(current))
         videos += sum(os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES for name in files if name[0] != ".")
-    return found, videos
+    return found, videos, earlier
 
 
 def _distinct(paths: Iterable[PurePosixPath]) -> list[PurePosixPath]:
-    """Names without suffix, no two alike, not even where a file system takes upper and lower case for the same."""
-    taken: set[str] = set()
+    """Names without suffix, no two alike, not even where a file system takes upper and lower case for the same.
+
+    All that would share a name get their suffix into it, the first of them, too: if only later ones did, a picture that
+    is added to a folder would take over a name under which another's results lie, and ``--resume`` would believe them.
+    """
+    every = list(paths)
+    plain = [path.with_suffix("") if path.suffix else path for path in every]
+    alike = Counter(str(name).lower() for name in plain)
+    unique = {name for name, count in alike.items() if count == 1}
+    taken = set(unique)
     names = []
-    for path in paths:
-        plain = path.with_suffix("") if path.suffix else path
-        name = plain
-        if str(name).lower() in taken:
-            name = plain.with_name(f"{plain.name}_{path.suffix.lstrip('.')}") if path.suffix else plain
-        count = 1
-        while str(name).lower() in taken:
-            count += 1
-            name = plain.with_name(f"{plain.name}_{count}")
-        taken.add(str(name).lower())
+    for path, name in zip(every, plain, strict=True):
+        if str(name).lower() not in unique:
+            name = _free(name, path.suffix.lstrip("."), taken)
         names.append(name)
     return names
+
+
+def _free(name: PurePosixPath, suffix: str, taken: set[str]) -> PurePosixPath:
+    """``name_suffix``, or with a number behind it, which is taken from then on."""
+    marked = name.with_name(f"{name.name}_{suffix}") if suffix else name
+    free, count = marked, 1
+    while str(free).lower() in taken:
+        count += 1
+        free = marked.with_name(f"{marked.name}_{count}")
+    taken.add(str(free).lower())
+    return free

@@ -58,6 +58,8 @@ def predict_pictures(request: PredictRequest, as_json: bool = False) -> dict[str
     display.say(f"network: {model.describe}")
     if found.videos_passed_over:
         display.say(f"note: {found.videos_passed_over} videos in folders were passed over; name them one by one")
+    for earlier in found.results_passed_over:
+        display.say(f"note: {earlier}: what an earlier prediction left there was passed over")
     if len(items) < len(found.items):
         display.say(f"{len(found.items) - len(items)} of {len(found.items)} are there already")
     predictor = Predictor(

@@ -9,6 +9,9 @@ from typing import Literal
 from snowmelt.errors import SnowmeltError
 
 MASK, OVERLAY, PROBABILITIES = KINDS = ("mask", "overlay", "probabilities")
+FOLDERS = {MASK: "masks", OVERLAY: "overlays", PROBABILITIES: "probabilities"}
+NOTE = "prediction.json"
+"""Beside those folders: what predicted, and how."""
 _STRIDE = 32  # tiles have sides that every encoder's halvings divide
 _USUAL_OVERLAP = 0.25
 

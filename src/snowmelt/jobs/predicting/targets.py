@@ -11,13 +11,11 @@ from typing import Any
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.predicting.inputs import Item
-from snowmelt.jobs.predicting.request import MASK, OVERLAY, PROBABILITIES
+from snowmelt.jobs.predicting.request import FOLDERS, MASK, NOTE, OVERLAY, PROBABILITIES
 from snowmelt.jobs.predicting.writing import write_legend
 
-FOLDERS = {MASK: "masks", OVERLAY: "overlays", PROBABILITIES: "probabilities"}
 _PICTURE = {MASK: ".png", OVERLAY: ".jpg", PROBABILITIES: ".npz"}
 _VIDEO = {MASK: ".mkv", OVERLAY: ".mp4", PROBABILITIES: "-frames"}
-NOTE = "prediction.json"
 CLASSES = "classes.txt"
 LEGEND = "legend.png"
 
