@@ -42,6 +42,8 @@ FREE = [
     ("training.max_skipped", 7),
     ("training.rollbacks", 1),
     ("training.rollback_scale", 0.25),
+    ("training.on_write_failure", "go_on"),
+    ("training.check_space", False),
     ("training.compile", True),
     ("reactions.memory", "split"),
     ("reactions.memory_limit", 1000),
