@@ -139,5 +139,8 @@ def test_a_command_s_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pyt
     last = log.read_text().splitlines()[-1]
     assert last.endswith("stopped by SIGTERM at epoch 0, step 2; go on with --resume")
     assert not (root / "metrics.csv").exists() and not (root / "summary.json").exists()
+    left = root / "checkpoints" / ".last.safetensors.1.tmp"  # as a SIGKILL in a save leaves it
+    left.touch()
     record, _ = overheard(train_experiment, config, resume=True)
+    assert not left.exists()
     assert (record["reason"], record["step"]) == ("complete", 4)

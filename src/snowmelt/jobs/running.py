@@ -77,7 +77,7 @@ def run_training(
             session.say(f"{root}: this run is finished (best mIoU {record['best_miou']}); nothing left to do")
             return record
     if session.leads:
-        RunFolder.create(root, resume=resume, overwrite=overwrite)
+        drop_leftovers(RunFolder.create(root, resume=resume, overwrite=overwrite))
     session.engine.barrier()
     folder = RunFolder(root)
     summary = RunSummary(folder)
@@ -115,6 +115,12 @@ def run_training(
     session.engine.barrier()
     session.say(f"Everything about this run lies in {root}")
     return record
+
+
+def drop_leftovers(folder: RunFolder) -> None:
+    """Weights that a killed process had not finished writing; whoever holds the folder is the only one to write."""
+    for left in folder.checkpoints.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def describe_run(folder: RunFolder, config: ExperimentConfig, run: TrainingRun) -> None:
