@@ -119,7 +119,7 @@ def test_another_teacher_is_refused(folder: Path) -> None:
         fit(run)
 
 
-FIRST_SCALE = 2.0**36  # too large for the first gradients, and in steps to come not
+FIRST_SCALE = 2.0**36  # so far too large for the gradients here that each step halves it
 
 
 def half_run(folder: Path, **training: Any) -> TrainingRun:
