@@ -19,6 +19,7 @@ from snowmelt.reporting import RunFolder
 from snowmelt.reporting.page import write_page
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "<b>bold</b> &amp; %{x}")
+SCRIPT = "<script>alert(3)</script>.png"
 CLASSES = ("background", *HOSTILE, *(f"class of things {index}" for index in range(56)))
 EPOCHS = 200
 PLOTS = ("plan", "loss", "miou", "rates", "agreement", "iou", "confusion", "reliability")
@@ -62,9 +63,11 @@ def opened(
 ) -> Iterator[Opened]:
     folder = RunFolder.create(tmp_path_factory.mktemp("page") / "<i>large")
     fill(folder, fake_run(epochs=EPOCHS, start=40, every=20), classes=CLASSES)
-    draw(folder, [HOSTILE[1], "two.png"], CLASSES)
+    draw(folder, [HOSTILE[1], SCRIPT, "two.png"], CLASSES)
     (folder.root / "evaluation").mkdir()
-    (folder.root / "evaluation" / "test.json").write_text(json.dumps(evaluation(CLASSES)))
+    scores = evaluation(CLASSES)
+    scores["worst"] = [{**scores["worst"][0], "name": SCRIPT}]
+    (folder.root / "evaluation" / "test.json").write_text(json.dumps(scores))
     (folder.root / "benchmark.json").write_text(json.dumps(benchmark()))
     write_page(folder)
     with browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light") as context:
@@ -155,6 +158,18 @@ def test_names_are_text_whatever_they_hold(opened: Opened) -> None:
     assert HOSTILE[2] in told.replace("\N{NO-BREAK SPACE}", " ")
     assert HOSTILE[0] in told
     assert page.locator("img[src=x], #drawing-iou b, #drawing-confusion b").count() == 0
+
+
+def test_a_class_and_a_file_called_script_run_nothing(opened: Opened) -> None:
+    """That no dialog opens is looked at after every test."""
+    page = opened.page
+    assert SCRIPT in page.locator(".sample .file").all_inner_texts()
+    scripts = page.evaluate("[...document.scripts].map(each => each.textContent.trim())")
+    assert scripts and not [text for text in scripts if text.startswith("alert")]
+    assert page.evaluate("document.documentElement.outerHTML").count("&lt;script&gt;alert(3)") >= 2
+    assert CLASSES[1] == "<script>alert(1)</script>"
+    told = page.locator("#classes tbody th").all_text_contents()
+    assert CLASSES[1] in told
 
 
 def test_the_slider_moves_by_keyboard_by_touch_and_for_all(opened: Opened) -> None:

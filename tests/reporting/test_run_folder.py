@@ -127,7 +127,7 @@ def test_no_git_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is this a run folder"), ("a: [", "not valid YAML"), ("- 1", "holds no settings")],
+    [(None, "is this a run folder"), ("a: [", "not valid YAML"), ("- 1", "holds a list")],
 )
 def test_bad_config_is_named(tmp_path: Path, content: str | None, message: str) -> None:
     folder = RunFolder.create(tmp_path / "run")

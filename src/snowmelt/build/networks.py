@@ -86,7 +86,10 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
         )
     settings, described = fallback, metadata.get("network")
     if isinstance(described, dict):
-        settings = NetworkConfig(**{key: value for key, value in described.items() if key != "out_channels"})
+        try:
+            settings = NetworkConfig(**{key: value for key, value in described.items() if key != "out_channels"})
+        except SnowmeltError as error:
+            raise SnowmeltError(f"{path}: its network: {error}; the file is damaged", code=error.code) from error
         if described.get("out_channels") != channels:
             raise SnowmeltError(
                 f"{path}: gives {described.get('out_channels')} channel(s), but this data needs {channels}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from snowmelt.errors import SnowmeltError
 
 Problem = tuple[str, str]  # dotted path of a setting, and what is wrong with it
+
+_WIDEST = 200  # characters of a value in a line
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 8, 120, 120
 
 
 class SettingsError(SnowmeltError):
@@ -58,12 +63,18 @@ def _code_of(item: Any) -> str:
     return cause.code if isinstance(cause, SnowmeltError) else "settings-value"
 
 
+def shown(value: Any) -> str:
+    """``repr`` within a line: a few lines of YAML, whose aliases repeat each other, can stand for a billion values."""
+    text = " ".join(_BRIEF.repr(value).split())
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
+
+
 def _problems(item: Any) -> list[Problem]:
     path = ".".join(str(key) for key in item["loc"])
     if item["type"] == "extra_forbidden":
         return [(path, "there is no such setting")]
     if item["type"] != "value_error":
-        return [(path, f"{item['msg']} (given {item['input']!r})")]
+        return [(path, f"{item['msg']} (given {shown(item['input'])})")]
     cause = item["ctx"]["error"]
     if isinstance(cause, SettingsError):
         return [(".".join(filter(None, (path, inner))), reason) for inner, reason in cause.problems]

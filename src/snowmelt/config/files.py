@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from snowmelt.config.base import shown
 from snowmelt.config.settings import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 
+_MOST_BITS = 1024  # of a whole number; Python refuses to write one of more than 4300 digits
 WHOLE = ("milestones", "class_map")  # mappings that are one value
 
 
@@ -20,10 +22,25 @@ class SettingsLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError) as error:  # 2020-99-99, !!int abc, !!bool maybe
-            problem = f"{node.value!r} cannot be read as {node.tag.rsplit(':', 1)[-1]}"
+            value = super().construct_object(node, deep)
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise ValueError("a number of so many digits cannot even be shown")
+            return value
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:  # 2020-99-99, !!int abc
+            problem = f"{shown(node.value)} cannot be read as {node.tag.rsplit(':', 1)[-1]}"
             raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark) from error
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Each name once: mappings that merge each other nine times over would else grow ninefold at every step."""
+        super().flatten_mapping(node)
+        last: dict[tuple[str, str], int] = {}
+        for place, (key, _) in enumerate(node.value):
+            if isinstance(key, yaml.ScalarNode):
+                last[key.tag, key.value] = place
+        kept = set(last.values())
+        node.value = [
+            pair for place, pair in enumerate(node.value) if place in kept or not isinstance(pair[0], yaml.ScalarNode)
+        ]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)] if node.id == "mapping" else []
@@ -62,7 +79,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     for key in content:
         if not isinstance(key, str):
-            raise SnowmeltError(f"{path}: the setting name {key!r} is not a text", code="settings-file")
+            raise SnowmeltError(f"{path}: the setting name {shown(key)} is not a text", code="settings-file")
     return content
 
 
@@ -143,7 +160,9 @@ def read_overrides(pairs: Iterable[str]) -> dict[str, Any]:
         try:
             value = _numbers(yaml.load(text, SettingsLoader))
         except (yaml.YAMLError, RecursionError):
-            raise SnowmeltError(f"--set {pair}: the value {text!r} is not valid YAML", code="option-value") from None
+            raise SnowmeltError(
+                f"--set {pair[:200]}: the value {shown(text)} is not valid YAML", code="option-value"
+            ) from None
         for key in reversed(keys):
             value = {key: value}
         values = merge(values, value)

@@ -105,7 +105,7 @@ class CocoSource:
             place = f"{self.json_path}: annotation {decode_text(table.identities[number])} ({name})"
             try:
                 segmentation = json.loads(table.segmentations[number])
-            except ValueError as error:  # a number of more digits than Python converts
+            except (ValueError, RecursionError) as error:  # more digits than Python converts, or too deep a nest
                 raise SnowmeltError(
                     f"{place}: segmentation cannot be decoded ({error})", code="annotation-region"
                 ) from error

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from snowmelt.data.decoding import MAX_PIXELS
 from snowmelt.data.labels import check_classes
 from snowmelt.data.picture_paths import locate, refuse_twin
 from snowmelt.errors import SnowmeltError
 
-LONGEST = 2**31 - 1
-"""Pixels; no picture has a longer side."""
+
+def is_size(height: int, width: int) -> bool:
+    """Whether a picture of so many pixels would be read. What a file only states costs nothing, but its masks do."""
+    return height >= 1 and width >= 1 and height * width <= MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,11 @@ def _images(records: list[dict[str, Any]], folder: Path, path: Path) -> dict[int
         if identity in images:
             raise SnowmeltError(f"{place}: id {identity} is there twice", code="annotation-entry")
         height, width = (_value(record, key, int, place) for key in ("height", "width"))
-        if not (1 <= height <= LONGEST and 1 <= width <= LONGEST):
-            raise SnowmeltError(f"{place}: {width} x {height} is no size", code="annotation-entry")
+        if not is_size(height, width):
+            raise SnowmeltError(
+                f"{place}: {str(width)[:20]} x {str(height)[:20]} is no size of a picture that can be read",
+                code="annotation-size",
+            )
         file_name = _value(record, "file_name", str, place)
         file = locate(file_name, folder, inside, place)
         if file in seen:

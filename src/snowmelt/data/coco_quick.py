@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from snowmelt.data.coco_file import LONGEST, choose_classes
+from snowmelt.data.coco_file import choose_classes, is_size
 from snowmelt.data.coco_table import CocoTable, build_table
 
 _BLOCK = 1 << 24
@@ -72,7 +72,7 @@ def _rows(images: list[_Image]) -> dict[Any, int] | None:
         numbers = (image.id, image.height, image.width)
         if any(type(number) is not int for number in numbers) or image.id in rows:
             return None
-        if not (1 <= image.height <= LONGEST and 1 <= image.width <= LONGEST):
+        if not is_size(int(image.height), int(image.width)):
             return None
         rows[image.id] = position
     return rows or None
@@ -105,7 +105,10 @@ def _says_something(segmentation: msgspec.Raw) -> bool:
     start = bytes(memoryview(segmentation)[:2])
     if start[:1] in (b"[", b"{") and start[1:2] not in b"]} \t\r\n":
         return True
-    return bool(json.loads(bytes(segmentation)))
+    try:
+        return bool(json.loads(bytes(segmentation)))
+    except (ValueError, RecursionError):  # a number of more digits than Python converts
+        return False
 
 
 def _is_utf8(content: bytes) -> bool:

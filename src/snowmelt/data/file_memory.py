@@ -13,7 +13,7 @@ import numpy as np
 
 from snowmelt.data.digests import file_digest
 from snowmelt.data.file_memo import FileMemo
-from snowmelt.data.images import probe_image, read_labels
+from snowmelt.data.images import count_values, probe_image, read_labels
 from snowmelt.data.labels import LabelsFound
 
 _SIZE = struct.Struct("<qq")
@@ -76,7 +76,7 @@ class FileMemory:
 def find_mask(path: Path) -> MaskFound:
     """Size and labels of a mask file; raises ``SnowmeltError`` as ``read_labels`` does."""
     labels, bilevel = read_labels(path)
-    values = np.flatnonzero(np.bincount(labels.ravel())).tolist()  # counting is faster than sorting: labels are small
+    values = np.flatnonzero(count_values(labels)).tolist()  # counting is faster than sorting: labels are small
     return MaskFound(labels.shape[0], labels.shape[1], LabelsFound(frozenset(values), bilevel))
 
 

@@ -127,7 +127,8 @@ def open_folder(
     if names is not None and len(names) > 2:
         labels = LabelMap(names)  # no need to look into the masks: 255 can only mean ignored
     else:
-        labels = infer_label_map(_find_labels(list(pairs.values()), memory), names, root)
+        splits = list(pairs.values())
+        labels = infer_label_map(_find_labels(splits, memory), names, root, lambda index: _mask_at(splits, index))
     return {split: FolderSource(pairs[split], labels, folders[split][0], memory) for split in pairs}
 
 
@@ -139,16 +140,17 @@ def names_for(root: Path, mask_folders: list[Path], classes: tuple[str, ...] | N
 
 def _find_labels(splits: Sequence[Sequence[tuple[Path, Path]]], memory: FileMemory) -> list[LabelsFound]:
     """What each mask of all splits holds."""
-    starts = [0, *accumulate(len(split) for split in splits)]
-
-    def examine(index: int) -> LabelsFound:
-        split = bisect_right(starts, index) - 1
-        return memory.mask(splits[split][index - starts[split]][1]).labels
-
     try:
-        return examine_all(examine, starts[-1])
+        return examine_all(lambda index: memory.mask(_mask_at(splits, index)).labels, sum(map(len, splits)))
     finally:
         memory.save()
+
+
+def _mask_at(splits: Sequence[Sequence[tuple[Path, Path]]], index: int) -> Path:
+    """The mask file of this position among all splits behind one another."""
+    starts = [0, *accumulate(len(split) for split in splits)]
+    split = bisect_right(starts, index) - 1
+    return splits[split][index - starts[split]][1]
 
 
 def find_splits(root: Path, image_folder: str, mask_folder: str) -> dict[str, tuple[Path, Path]]:

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from snowmelt.data.decoding import MAX_PIXELS, room_for, silence_decoders
 from snowmelt.data.geometry import fitted_size
 from snowmelt.errors import SnowmeltError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-MAX_PIXELS = 89_478_485
-"""Larger pictures are refused as decompression bombs (the limit at which Pillow starts to warn)."""
-
 # A camera's MPO is opened as JPEG and then says that it is MPO.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag
-_SIDEWAYS = {5, 6, 7, 8}  # orientations that swap width and height
+_TURNED = {2, 3, 4, 5, 6, 7, 8}  # orientations that are not upright
+_SIDEWAYS = {5, 6, 7, 8}  # those that swap width and height
+_BLOCK = 1 << 22  # pixels
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 # What Pillow's decoders and its EXIF reader are known to raise on damaged input.
 _READ_ERRORS = (
@@ -94,14 +94,15 @@ def read_labels(path: Path) -> tuple[np.ndarray, bool]:
         if image.format in {"JPEG", "MPO"}:
             raise SnowmeltError(f"{path}: a JPEG mask has blurred labels; save masks as PNG", code="mask-format")
         bilevel = image.mode == "1"
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
         if image.mode in {"1", "L", "P"}:
             return np.array(image, dtype=np.uint8), bilevel
         if image.mode in {"LA", "PA"}:
             return np.array(image)[..., 0], False
         if image.mode in _SIXTEEN_BIT or image.mode == "I":
             labels = _sixteen_bit(image, path)
-            return np.where(labels == 65535, 255, labels).astype(np.uint16), False
+            labels[labels == 65535] = 255
+            return labels, False
         if image.mode in {"RGB", "RGBA"}:
             channels = np.array(image)
             first = channels[..., 0]
@@ -115,9 +116,18 @@ def read_labels(path: Path) -> tuple[np.ndarray, bool]:
         )
 
 
+def count_values(labels: np.ndarray) -> np.ndarray:
+    """``bincount`` of (H, W) labels, block by block: in one go it makes 8 bytes of every pixel."""
+    flat = labels.ravel()
+    count = int(flat.max()) + 1 if flat.size else 0  # 65536 at most
+    blocks = (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+    return sum((np.bincount(block, minlength=count) for block in blocks), np.zeros(count, np.int64))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open, and turn whatever goes wrong while reading into one line that names the file."""
+    silence_decoders()
     try:
         if path.stat().st_size == 0:
             raise SnowmeltError(f"{path}: the file is empty (0 bytes); replace or remove it", code="image-unreadable")
@@ -127,7 +137,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                     f"{path}: {image.width} x {image.height} pixels are too many; make it smaller",
                     code="image-too-large",
                 )
-            yield image
+            with room_for(image.width * image.height):
+                yield image
     except SnowmeltError:
         raise
     except FileNotFoundError as error:
@@ -147,24 +158,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """``exif_transpose`` copies a picture that stands upright, too, and the largest take a third of a gigabyte."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION) in _TURNED else image
+
+
 def _upright_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode in _SIXTEEN_BIT or image.mode == "I":
         return _sixteen_bit_to_rgb(image, path)
     if image.mode == "F":
         raise SnowmeltError(f"{path}: floating-point picture; save it with 8 or 16 bits a channel", code="image-format")
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _sixteen_bit(image: Image.Image, path: Path) -> np.ndarray:
-    values = np.array(image).astype(np.int64)
+    """(H, W) uint16, of its own."""
+    values = np.array(image)  # of 16 or 32 bits
     if values.min() < 0 or values.max() > 65535:
         raise SnowmeltError(
             f"{path}: 32-bit values {values.min()} to {values.max()}; save it with 8 or 16 bits", code="image-format"
         )
-    return values
+    return values.astype(np.uint16)
 
 
 def _sixteen_bit_to_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    grey = ((_sixteen_bit(image, path) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+    shades = ((np.arange(65536) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+    grey = shades[_sixteen_bit(image, path)]
     return np.repeat(grey[..., None], 3, axis=2)

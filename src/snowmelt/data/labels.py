@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,12 +80,19 @@ def find_labels(path: Path) -> LabelsFound:
     return LabelsFound(frozenset(int(value) for value in np.unique(labels)), bilevel)
 
 
-def infer_label_map(found: Iterable[LabelsFound], classes: tuple[str, ...] | None, where: Path) -> LabelMap:
+def infer_label_map(
+    found: Iterable[LabelsFound],
+    classes: tuple[str, ...] | None,
+    where: Path,
+    path_of: Callable[[int], Path | str] | None = None,
+) -> LabelMap:
     """Decide from all masks of a data set together, because one mask alone may well hold only 0 and 255 (ignored).
 
     Masks that hold nothing but 0 and 255 are black and white if there are two classes, or none named. Without names
     the ids must be 0 .. K without a gap: a gap more often means grey levels than a class that never occurs.
+    ``path_of`` gives the file of a position in ``found``, so that a refusal can name one.
     """
+    found = list(found)
     values: set[int] = set()
     grey: set[int] = set()
     for item in found:
@@ -104,9 +111,11 @@ def infer_label_map(found: Iterable[LabelsFound], classes: tuple[str, ...] | Non
     missing = sorted(set(range(max(ids))) - ids - {0})
     if missing or len(ids) > _MANY:
         shown = ", ".join(str(value) for value in sorted(ids)[:8]) + (", ..." if len(ids) > 8 else "")
+        odd = next(place for place, item in enumerate(found) if max(ids) in item.values)
+        example = "" if path_of is None else f" ({path_of(odd)} holds {max(ids)})"
         raise SnowmeltError(
-            f"{where}: the masks hold the labels {shown}, which are not ids 0, 1, 2, ... of classes; name the classes "
-            "in classes.txt, one a line, or save ids instead of grey levels",
+            f"{where}: the masks hold the labels {shown}, which are not ids 0, 1, 2, ... of classes{example}; name the "
+            "classes in classes.txt, one a line, or save ids instead of grey levels",
             code="mask-unnamed",
         )
     if max(ids) == 1:

@@ -110,7 +110,7 @@ def describe_shard(about: Path) -> tuple[Shard, int] | str:
         size = path.stat().st_size
     except FileNotFoundError:
         return "it is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return f"its description cannot be read ({type(error).__name__})"
     if size != stated:
         return f"it has {size} bytes instead of {stated}"

@@ -18,6 +18,7 @@ from snowmelt.reporting import RunFolder
 
 EXPERIMENTS = Path("experiments")  # where run folders lie unless the settings say otherwise
 SUFFIX = ".safetensors"
+LARGEST_SIDE = 4096
 
 Weights = Literal["best", "last"]
 
@@ -66,13 +67,13 @@ def open_run(source: str | Path, weights: Weights = "best") -> TrainedRun:
     state, metadata = load_weights(path)
     del state  # load_network reads it again, and checks it
     classes, size = metadata.get("classes"), metadata.get("image_size")
-    if not isinstance(metadata.get("network"), dict) or not isinstance(classes, list) or not isinstance(size, int):
+    if not isinstance(metadata.get("network"), dict) or not isinstance(classes, list) or not is_side(size):
         raise SnowmeltError(
             f"{path}: does not say what network, classes and size it is of, so Snowmelt's training did not write it; "
             "give a run folder or a file of its checkpoints/",
             code="weights-foreign",
         )
-    config = None if root is None else ExperimentConfig(**RunFolder(root).read_config())
+    config = None if root is None else RunFolder(root).read_settings()
     names = tuple(str(name) for name in classes)
     built = load_network(path, (config or ExperimentConfig()).student, names)
     return TrainedRun(
@@ -82,9 +83,14 @@ def open_run(source: str | Path, weights: Weights = "best") -> TrainedRun:
         network=built.network.float().eval(),
         normalisation=_trained_with(metadata, built.normalisation),
         classes=names,
-        image_size=size,
+        image_size=int(metadata["image_size"]),
         metadata=metadata,
     )
+
+
+def is_side(value: Any) -> bool:
+    """Whether it can be the side, in pixels, that a network was trained at: pictures are made that large."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIDE
 
 
 def _find(source: Path, weights: Weights) -> tuple[Path | None, Path]:

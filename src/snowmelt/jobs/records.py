@@ -25,7 +25,7 @@ def read_record(root: Path) -> dict[str, Any] | None:
     """The outcome of the run in ``root``, or ``None`` while it has not ended (or the file is not readable)."""
     try:
         record = json.loads((root / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

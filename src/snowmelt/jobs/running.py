@@ -205,7 +205,7 @@ def adopt_choices(root: Path, config: ExperimentConfig) -> ExperimentConfig:
     folder = RunFolder(root)
     if not folder.config_file.exists():
         return config
-    before = ExperimentConfig(**folder.read_config())
+    before = folder.read_settings()
     values: dict[str, Any] = {}
     if config.student.weights == "auto":
         values["student"] = {"weights": before.student.weights}
@@ -228,7 +228,7 @@ def check_same_settings(root: Path, config: ExperimentConfig, anew: str = "--ove
     folder = RunFolder(root)
     if not folder.config_file.exists():
         return
-    before = identity_of(ExperimentConfig(**folder.read_config()))
+    before = identity_of(folder.read_settings())
     now = identity_of(config)
     keys = sorted(before.keys() | now.keys())
     different = [

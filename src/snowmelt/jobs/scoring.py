@@ -63,7 +63,7 @@ def settings_of_run(folder: RunFolder, asked: ExperimentConfig) -> ExperimentCon
         "training": {"device": asked.training.device},
         "data": {"unlabelled": None},  # nothing there is scored, so the folder may be gone
     }
-    return with_values(ExperimentConfig(**folder.read_config()), merge(given, here))
+    return with_values(folder.read_settings(), merge(given, here))
 
 
 def teacher_source_of(session: Session) -> str | None:

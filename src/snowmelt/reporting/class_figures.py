@@ -21,7 +21,7 @@ def class_figures(validation: Path) -> dict[str, Figure]:
     """File name -> figure, as far as ``validation.json`` is there and has what it takes."""
     try:
         content = json.loads(validation.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     figures = {"classes.png": classes_figure(content)}
     if content["student"].get("confusion"):

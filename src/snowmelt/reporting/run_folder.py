@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from snowmelt.config import ExperimentConfig, read_yaml
 from snowmelt.errors import SnowmeltError
 from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.plan_table import plan_csv
@@ -150,26 +151,35 @@ class RunFolder:
         content.pop(PROVENANCE, None)
         return content
 
+    def read_settings(self) -> ExperimentConfig:
+        """The settings as the run has them.
+
+        Raises:
+            SnowmeltError: the file is damaged, or names settings that do not hold.
+        """
+        try:
+            return ExperimentConfig(**self.read_config())
+        except SnowmeltError as error:
+            if str(self.config_file) in str(error):
+                raise
+            raise SnowmeltError(f"{self.config_file}: {error}", code="run-damaged") from error
+
     def read_provenance(self) -> dict[str, Any]:
         """Time, git commit (``None`` where there was none) and versions that the run was begun with."""
-        return self._read_yaml().get(PROVENANCE) or {}
+        provenance = self._read_yaml().get(PROVENANCE)
+        return provenance if isinstance(provenance, dict) else {}
 
     def write_plan(self, plan: Plan) -> None:
         replace_file(self.plan_file, plan_csv(plan))
 
     def _read_yaml(self) -> dict[str, Any]:
         try:
-            content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+            content = read_yaml(self.config_file)
+        except SnowmeltError as error:
             raise SnowmeltError(
-                f"{self.config_file}: cannot be read ({error}); is this a run folder?", code="run-damaged"
+                f"{error}; is this a run folder? mend or remove the file", code="run-damaged"
             ) from error
-        except yaml.YAMLError as error:
-            where = " ".join(str(error).split())
-            raise SnowmeltError(
-                f"{self.config_file}: is not valid YAML ({where}); mend or remove it", code="run-damaged"
-            ) from error
-        if not isinstance(content, dict):
+        if not content:
             raise SnowmeltError(
                 f"{self.config_file}: holds no settings; expected `key: value` lines", code="run-damaged"
             )

@@ -181,7 +181,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise SnowmeltError(f"{folder}: holds no {CONFIG}, so it is no Hugging Face model", code="teacher-unreadable")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SnowmeltError(
             f"{path}: cannot be read as JSON ({_one_line(error)})", code="teacher-unreadable"
         ) from error

@@ -15,7 +15,7 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.models import Normalisation, normalise
 from snowmelt.teachers.digests import digest_files
 from snowmelt.teachers.fitted import resize_pictures
-from snowmelt.teachers.onnx_files import Facts, open_session, read_facts, run_session, weight_files
+from snowmelt.teachers.onnx_files import Facts, check_demand, open_session, read_facts, run_session, weight_files
 from snowmelt.teachers.options import OpenOptions
 from snowmelt.teachers.outputs import OutputKind, judge_outputs, say_outputs, to_logits
 
@@ -151,7 +151,9 @@ def _image_input(inputs: list[Any], path: Path) -> ImageInput:
             f"{path}: its input is {_listed(inputs)}; a teacher must take float32, float16 or uint8",
             code="teacher-unsuitable",
         )
-    size = (height or width, width or height) if height or width else None
+    sides = (height or width, width or height)
+    size = (sides[0], sides[1]) if sides[0] and sides[1] else None
+    check_demand(batch, size, path)
     return ImageInput(image.name, _INPUT_TYPES[image.type], channels_last, batch, size)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,8 @@ from snowmelt.models import Normalisation
 # How a tensor names the file beside the model that holds it: the entry "location" of its external data, as protobuf
 # writes it (field 1, a string; then field 2, a string whose length follows).
 _LOCATION = b"\x0a\x08location\x12"
+MOST_PIXELS = 1 << 24
+"""In one question: a batch of 64 pictures of 512 x 512, or one of 4096 x 4096."""
 _QUIET = 4  # fatal: whatever else is wrong arrives as an exception
 
 
@@ -61,6 +63,20 @@ def open_session(path: Path, device: torch.device) -> Any:
             f"{_reason(error)}",
             code="teacher-unreadable",
         ) from error
+
+
+def check_demand(batch: int | None, size: tuple[int, int] | None, path: Path) -> None:
+    """What a file says that it must be asked about at once is made in memory before it can say no.
+
+    Errors: SnowmeltError for more than ``MOST_PIXELS``.
+    """
+    height, width = size or (1, 1)
+    if (batch or 1) * height * width > MOST_PIXELS:
+        raise SnowmeltError(
+            f"{path}: takes {batch or 1} pictures of {height} x {width} pixels at once, more than memory is set aside "
+            "for; export it with a smaller size, or a free one",
+            code="teacher-size",
+        )
 
 
 def run_session(session: Any, outputs: list[str], inputs: Mapping[str, np.ndarray], where: str) -> list[np.ndarray]:
@@ -127,13 +143,20 @@ def weight_files(path: Path) -> list[tuple[str, Path]]:
 
 def _is_file(folder: Path, name: str) -> bool:
     # Chance bytes between weights may look like a name; no system takes a name with a zero byte or of such a length.
-    return "\0" not in name and len(name) < 1024 and (folder / name).is_file()
+    # Outside of the folder onnxruntime reads nothing, and neither is anything summed up.
+    if "\0" in name or len(name) >= 1024:
+        return False
+    try:
+        inside = (folder / name).resolve().is_relative_to(folder.resolve())
+        return inside and (folder / name).is_file()
+    except (OSError, RuntimeError, ValueError):  # link loops and the like
+        return False
 
 
 def _json_list(text: str) -> list[Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) else None
 

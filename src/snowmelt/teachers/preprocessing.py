@@ -48,7 +48,7 @@ def read_preprocessing(folder: Path, transformers: Any, options: OpenOptions) ->
         settings = processor.to_dict()
     except SnowmeltError:
         raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SnowmeltError(f"{path}: transformers cannot read it: {reason}", code="teacher-unreadable") from error
     normalisation = options.normalisation or _normalisation(settings, path)

@@ -27,6 +27,8 @@ from snowmelt.teachers.kinds import BEST_WEIGHTS
 from snowmelt.teachers.network import NetworkTeacher, digest_of_tensors
 from snowmelt.teachers.options import OpenOptions
 
+_LARGEST_SIDE = 4096  # of a size that a file states, since pictures are made that large
+
 
 def open_run(target: str, options: OpenOptions) -> NetworkTeacher:
     """The best weights of a run folder.
@@ -162,8 +164,9 @@ def _classes_in(metadata: Mapping[str, Any], channels: int) -> tuple[str, ...] |
 def _own_size(metadata: Mapping[str, Any], options: OpenOptions) -> tuple[int, int] | None:
     """The size that the user wants, else the one that it was trained at: asked at half of it, it answers much worse."""
     recorded = metadata.get("image_size")
-    side = options.size if options.size is not None else recorded
-    return (side, side) if isinstance(side, int) and side > 0 else None
+    believed = recorded if isinstance(recorded, int) and 0 < recorded <= _LARGEST_SIDE else None
+    side = options.size if options.size is not None else believed
+    return None if side is None else (side, side)
 
 
 def _fixed_size(encoder: str) -> tuple[int, int] | None:

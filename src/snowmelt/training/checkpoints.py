@@ -181,7 +181,24 @@ class Checkpoints:
         return state if state.settled else None
 
     def _load(self, content: Mapping[str, Any], parts: Parts) -> TrainState:
-        saved = {**self.assumed, **content["identity"]}
+        try:
+            self._check_identity(content["identity"])
+            self._check_parts(content, {"projections": parts.projections, "average": parts.average})
+            for name, part in parts._asdict().items():
+                # Older checkpoints have no scaler, whose scale settles in anew.
+                if part is not None and (name != "scaler" or content.get(name)):
+                    part.load_state_dict(content[name])
+            check_moments(parts.optimizer)
+            self.saved_at = TrainState.from_dict(content["state"])
+            return TrainState.from_dict(content["state"])
+        except SnowmeltError:
+            raise
+        except Exception as error:  # a part that is missing or of another kind fails in a way of its own
+            what = f"is damaged or no checkpoint of Snowmelt ({type(error).__name__}); start anew with --overwrite"
+            raise Damaged(self.last, what) from error
+
+    def _check_identity(self, found: Mapping[str, Any]) -> None:
+        saved = {**self.assumed, **found}
         different = [
             f"{key} was {saved.get(key)!r} and is {value!r}"
             for key, value in self.identity.items()
@@ -193,13 +210,6 @@ class Checkpoints:
                 "use the same settings, or start anew with --overwrite or --run-name",
                 code="run-other-settings",
             )
-        self._check_parts(content, {"projections": parts.projections, "average": parts.average})
-        for name, part in parts._asdict().items():
-            # Older checkpoints have no scaler, whose scale settles in anew.
-            if part is not None and (name != "scaler" or content.get(name)):
-                part.load_state_dict(content[name])
-        self.saved_at = TrainState.from_dict(content["state"])
-        return TrainState.from_dict(content["state"])
 
     def settle(self, state: TrainState) -> None:
         """Bring the files in line with the state that was loaded; for one process alone, when all have loaded.
@@ -274,6 +284,14 @@ class Checkpoints:
         best = state.best_miou if state.best_epoch >= 0 else None
         position = {"epoch": state.epoch, "step": state.step, "best_miou": best, "best_epoch": state.best_epoch}
         return {**self.metadata, **position}
+
+
+def check_moments(optimizer: Optimizer) -> None:
+    """Every moment has its parameter's shape, which torch itself finds out at the next step. Raises ``ValueError``."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor) or (value.ndim and value.shape != parameter.shape):
+                raise ValueError(f"{name} of a parameter is of another shape")
 
 
 def has_checkpoint(folder: Path) -> bool:

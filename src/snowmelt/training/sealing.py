@@ -8,8 +8,8 @@ before it. PyTorch reads such a file as any other.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import struct
+import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,12 +54,14 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """
     try:
         sealed = _is_sealed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints for developers about archives that are refused below anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise Damaged(path, f"cannot be read ({(error.strerror or str(error)).lower()})") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        if isinstance(error, Damaged):
-            raise
+    except Damaged:
+        raise
+    except Exception as error:  # damaged opcodes make torch's reader raise whatever they stumble over
         raise Damaged(path, f"is damaged or no checkpoint of Snowmelt ({type(error).__name__})") from error
     if not isinstance(content, dict) or "format" not in content:
         raise Damaged(path, "is no checkpoint of Snowmelt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from snowmelt.training.thaw_guard import GuardState
@@ -69,7 +69,15 @@ class TrainState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainState:
-        return cls(**{**values, "guard": GuardState(**values.get("guard", {}))})
+        """Raises ``TypeError`` for a value of another type than a run would have put there."""
+        guard = GuardState(**values.get("guard", {}))
+        state = cls(**{**values, "guard": guard})
+        for part in (state, guard):
+            for each in fields(part):
+                _check_type(each.name, getattr(part, each.name), each.default)
+        if not all(isinstance(each, list) for each in state.sums.values()):
+            raise TypeError("sums are not lists")
+        return state
 
     def go_back_to(self, earlier: TrainState) -> None:
         """Become ``earlier``, but for what does not belong to the position: memory, warnings given, rollbacks."""
@@ -91,3 +99,12 @@ class TrainState:
         self.skipped = 0
         if self.skipped_in_a_row == 0:
             self.suspects = []
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Numbers are numbers, and whatever is nothing by default may be a number, too. What is made anew is a list."""
+    kinds: tuple[type, ...] = (list, dict, GuardState)
+    if default is not MISSING:
+        kinds = (int, type(None)) if default is None else (int, float) if isinstance(default, float) else (int,)
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} is {type(value).__name__}")

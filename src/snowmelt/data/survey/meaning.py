@@ -47,14 +47,17 @@ def find_meaning(opened: Opened, tally: Tally) -> Meaning:
     owners = np.repeat([part.group for part in tally.parts], [len(part) for part in tally.parts])
     names = opened.classes
     for group, checks in sorted(groups.items()):
-        held = np.unique(tally.rows["held"][(owners == group) & (tally.rows["held"] >= 0)])
+        ours = np.flatnonzero((owners == group) & (tally.rows["held"] >= 0))
+        held, first = np.unique(tally.rows["held"][ours], return_index=True)
         if not len(held) and names is None:
             continue
         try:
             if names is not None and (len(names) > 2 or not checks):
                 maps[group] = LabelMap(names)
             else:
-                maps[group] = infer_label_map([tally.held[each] for each in held], names, Path(opened.spec))
+                known = [tally.held[each] for each in held]
+                paths = [tally.mask_path(int(row)) for row in ours[first]]
+                maps[group] = infer_label_map(known, names, Path(opened.spec), paths.__getitem__)
         except SnowmeltError as error:
             findings.append(_refused(str(error), tally))
             continue

@@ -48,6 +48,10 @@ class Part(Protocol):
         """None where there is no mask. Raises ``SnowmeltError`` where it cannot be read."""
         ...
 
+    def stated(self, index: int) -> tuple[int, int] | None:
+        """(height, width) at which a mask would be made where a file only states it; None where a mask has its own."""
+        ...
+
     def compare(self, index: int, image: tuple[int, int], mask: tuple[int, ...]) -> None:
         """Raises ``SnowmeltError`` where the two sizes, (height, width), do not belong together."""
         ...
@@ -87,6 +91,9 @@ class FolderPart:
         path = self.mask_path(index)
         return read_labels(Path(path)) if path else None
 
+    def stated(self, index: int) -> tuple[int, int] | None:
+        return None
+
     def compare(self, index: int, image: tuple[int, int], mask: tuple[int, ...]) -> None:
         check_same_size(Path(self.image_path(index)), image, Path(self.mask_path(index)), mask)
 
@@ -115,6 +122,9 @@ class CocoPart:
 
     def labels(self, index: int) -> Labels | None:
         return self.source.mask(index), False
+
+    def stated(self, index: int) -> tuple[int, int] | None:
+        return self.source.table.size(index)
 
     def compare(self, index: int, image: tuple[int, int], mask: tuple[int, ...]) -> None:
         self.source.check_same_size(index, image)
@@ -150,6 +160,9 @@ class ScenesPart:
         mask = self._drawn.pop(index, None)
         return self.source.load(index).mask if mask is None else mask, False
 
+    def stated(self, index: int) -> tuple[int, int] | None:
+        return None
+
     def compare(self, index: int, image: tuple[int, int], mask: tuple[int, ...]) -> None:
         pass
 
@@ -177,6 +190,9 @@ class UnlabelledPart:
         return _read(self.source.files[index], long_side)
 
     def labels(self, index: int) -> Labels | None:
+        return None
+
+    def stated(self, index: int) -> tuple[int, int] | None:
         return None
 
     def compare(self, index: int, image: tuple[int, int], mask: tuple[int, ...]) -> None:

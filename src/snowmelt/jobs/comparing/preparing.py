@@ -88,7 +88,7 @@ def adopt_weights(config: ExperimentConfig, arms: Sequence[Arm], folder: Compare
         for seed in folder.seeds_of(arm.name):
             run = folder.run(arm.name, seed)
             if run.config_file.exists():
-                config = _share_weights(ExperimentConfig(**run.read_config()), config)
+                config = _share_weights(run.read_settings(), config)
     return config
 
 

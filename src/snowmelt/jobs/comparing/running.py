@@ -43,7 +43,7 @@ def refuse_other_settings(arms: Iterable[ReadyArm], folder: CompareFolder, epoch
             before = folder.run(ready.name, seed)
             config = given.of_seed(folder, seed)
             if ready.config.teacher.mode == "auto" and before.config_file.exists():
-                mode = before.read_config()["teacher"]["mode"]  # decided from teacher and losses, which are compared
+                mode = before.read_settings().teacher.mode  # decided from teacher and losses, which are compared
                 config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"mode": mode})})
             check_same_settings(before.root, config, anew="--run-name")
 

@@ -17,10 +17,10 @@ from snowmelt.config import ExperimentConfig
 from snowmelt.data import file_digest
 from snowmelt.errors import SnowmeltError
 from snowmelt.inference import Network
-from snowmelt.jobs.opening import TrainedRun, open_run
+from snowmelt.jobs.opening import LARGEST_SIDE, TrainedRun, is_side, open_run
 from snowmelt.models import Normalisation
 from snowmelt.teachers.onnx import ImageInput, OnnxModel
-from snowmelt.teachers.onnx_files import open_session
+from snowmelt.teachers.onnx_files import check_demand, open_session
 from snowmelt.training.engine import resolve_device, resolve_precision
 
 ONNX_SUFFIX = ".onnx"
@@ -124,7 +124,10 @@ def open_exported(path: Path, device: torch.device) -> Model:
         normalisation = Normalisation(tuple(facts["mean"]), tuple(facts["std"]))
         side = int(facts["image_size"])
         inside = bool(facts["normalised_inside"])
-    except (KeyError, TypeError, ValueError) as error:
+        stride = int(facts.get("stride", 32))
+        if not (is_side(side) and is_side(stride)):
+            raise ValueError(f"a size between 1 and {LARGEST_SIDE}")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SnowmeltError(f"{path}: its metadata lack {error}; export the run anew", code="export-foreign") from error
     image = _image_input(session, path)
     model = OnnxModel(session, image, _PIXELS if inside else normalisation, str(path))
@@ -143,7 +146,7 @@ def open_exported(path: Path, device: torch.device) -> Model:
         classes=classes,
         channels=output_channels(classes),
         image_size=side,
-        stride=int(facts.get("stride", 32)),
+        stride=stride,
         size=image.size,
     )
 
@@ -152,7 +155,7 @@ def _facts(session: Any, path: Path) -> dict[str, Any]:
     metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     try:
         facts = json.loads(metadata.get(_KEY, "null"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnowmeltError(f"{path}: its metadata are damaged; export the run anew", code="export-foreign") from error
     if not isinstance(facts, dict):
         raise SnowmeltError(
@@ -177,6 +180,7 @@ def _image_input(session: Any, path: Path) -> ImageInput:
         )
     batch, _, height, width = (side if isinstance(side, int) and side > 0 else None for side in found[0].shape)
     size = (height, width) if height and width else None
+    check_demand(batch, size, path)
     return ImageInput(found[0].name, types[found[0].type], False, batch, size)  # type: ignore[arg-type]
 
 

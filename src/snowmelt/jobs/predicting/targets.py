@@ -127,7 +127,7 @@ class Targets:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SnowmeltError(
                 f"{path}: is no note of a prediction; choose another --output", code="output-taken"
             ) from error

@@ -92,7 +92,7 @@ def read_shard(about: Path, owner: str, row_bytes: int, verify: bool = True) -> 
         digests = tuple(map(str, values["digests"]))
         rows = Rows(path, len(digests), int(values["row_bytes"]), int(values["offset"]))
         stated, checksum, actual_owner = int(values["bytes"]), int(values["crc32"]), values["cache"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         return f"its description {about.name} cannot be read ({type(error).__name__})"
     if actual_owner != owner or rows.row_bytes != row_bytes:
         return f"it belongs to another cache ({actual_owner})"

@@ -224,7 +224,7 @@ def _read_about(path: Path) -> dict[str, Any]:
         raise SnowmeltError(
             f"{path}: cannot be read ({error.strerror}); give it read permission", code="file-unreadable"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnowmeltError(
             f"{path}: damaged; remove the folder {path.parent} and start again", code="cache-damaged"
         ) from error
