@@ -9,6 +9,7 @@ from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row, read_metrics
 from snowmelt.training.events import (
     EpochEnded,
+    EpochRecord,
     Event,
     Listener,
     Message,
@@ -30,7 +31,11 @@ class RunSummary(Listener):
         self._folder = folder
         self._started: RunStarted | None = None
         self._ended: RunEnded | None = None
-        self._rows: dict[int, Row] = {}
+        # Not a row for each epoch: of thousands of them, three such summaries would hold tens of megabytes.
+        self._best_row: Row | None = None
+        self._last_row: Row | None = None
+        self._first_epoch: int | None = None
+        self._skipped: dict[int, int] = {}
         self._warnings: list[str] = []
         self._compiled: list[float] = []
 
@@ -38,9 +43,9 @@ class RunSummary(Listener):
         if isinstance(event, RunStarted):
             self._started = event
         elif isinstance(event, EpochEnded):
-            self._rows[event.record.epoch] = metrics_row(event.record)
+            self._keep(event.record)
         elif isinstance(event, RolledBack):
-            self._rows = {epoch: row for epoch, row in self._rows.items() if epoch < event.first_epoch}
+            self._forget(event.first_epoch)
         elif isinstance(event, Message) and event.level == "warning":
             if event.text not in self._warnings:
                 self._warnings.append(event.text)
@@ -57,7 +62,7 @@ class RunSummary(Listener):
     def text(self) -> str:
         """Several lines, without a newline at the end. Says what is known even where the run did not end."""
         lines = [self._headline(), *self._scores()]
-        skipped = sum(int(str(row["skipped_steps"])) for row in self._all_rows().values())
+        skipped = sum(self._skipped.values()) + sum(int(str(row["skipped_steps"])) for row in self._earlier_rows())
         if skipped:
             lines.append(f"{_count(skipped, 'step')} changed nothing, as something was not finite.")
         if self._compiled:
@@ -86,8 +91,7 @@ class RunSummary(Listener):
         if self._ended.best_epoch < 0 or math.isnan(self._ended.best_miou):
             return ["No epoch was scored."]
         lines = [f"Best mIoU {self._ended.best_miou:.4f} in epoch {self._ended.best_epoch}."]
-        rows = self._all_rows()
-        best: Row = rows.get(self._ended.best_epoch, {})
+        best = self._row_of(self._ended.best_epoch)
         scores = {key.removeprefix("iou/"): value for key, value in best.items() if key.startswith("iou/")}
         width = max((len(name) for name in scores), default=0)
         lines.extend(f"  {name:<{width}}  {_score(value)}" for name, value in scores.items())
@@ -97,20 +101,50 @@ class RunSummary(Listener):
         agreement = best.get("agreement")
         if isinstance(agreement, float):
             lines.append(f"Student and teacher agree on {100 * agreement:.1f} % of the pixels.")
-        last = max(rows, default=self._ended.best_epoch)
-        if last != self._ended.best_epoch:
-            lines.append(f"Last epoch {last}: mIoU {_score(rows[last].get('miou'))}.")
+        last = self._last_row if self._last_row is not None else max(self._written_rows(), key=_epoch_of, default=best)
+        if last and _epoch_of(last) != self._ended.best_epoch:
+            lines.append(f"Last epoch {_epoch_of(last)}: mIoU {_score(last.get('miou'))}.")
         return lines
 
-    def _all_rows(self) -> dict[int, Row]:
-        """Rows by epoch: those of earlier parts of the run from metrics.csv, under those seen now."""
-        rows: dict[int, Row] = {}
-        if self._folder is not None and self._folder.metrics_file.exists():
-            for row in read_metrics(self._folder.metrics_file):
-                epoch = row.get("epoch")
-                if isinstance(epoch, int):
-                    rows[epoch] = row
-        return {**rows, **self._rows}
+    def _keep(self, record: EpochRecord) -> None:
+        row = metrics_row(record)
+        self._last_row = row
+        if record.best:
+            self._best_row = row
+        elif self._best_row is not None and _epoch_of(self._best_row) == record.epoch:
+            self._best_row = None  # the epoch came again
+        self._first_epoch = record.epoch if self._first_epoch is None else min(self._first_epoch, record.epoch)
+        self._skipped.pop(record.epoch, None)
+        if record.skipped_steps:
+            self._skipped[record.epoch] = record.skipped_steps
+
+    def _forget(self, first_epoch: int) -> None:
+        """The epochs from ``first_epoch`` on come again."""
+        self._best_row, self._last_row = (
+            None if row is None or _epoch_of(row) >= first_epoch else row for row in (self._best_row, self._last_row)
+        )
+        self._skipped = {epoch: steps for epoch, steps in self._skipped.items() if epoch < first_epoch}
+
+    def _row_of(self, epoch: int) -> Row:
+        """An epoch's row: one that is kept, or the one in metrics.csv; empty where there is none."""
+        kept = [row for row in (self._last_row, self._best_row) if row is not None and _epoch_of(row) == epoch]
+        return kept[0] if kept else next((row for row in self._written_rows() if _epoch_of(row) == epoch), {})
+
+    def _earlier_rows(self) -> list[Row]:
+        """Rows of the parts of the run before this one."""
+        first = self._first_epoch
+        return [row for row in self._written_rows() if first is None or _epoch_of(row) < first]
+
+    def _written_rows(self) -> list[Row]:
+        if self._folder is None or not self._folder.metrics_file.exists():
+            return []
+        return [row for row in read_metrics(self._folder.metrics_file) if isinstance(row.get("epoch"), int)]
+
+
+def _epoch_of(row: Row) -> int:
+    epoch = row["epoch"]
+    assert isinstance(epoch, int)
+    return epoch
 
 
 def _compare(student: float, teacher: float) -> str:
