@@ -115,13 +115,20 @@ def test_a_workers_error_arrives_as_the_one_line_it_was(write_folder: WriteFolde
 
 class _Broken(ScenesSource):
     def load(self, index: int) -> Sample:
-        raise RuntimeError("a fault of the program")
+        if index == 1:
+            raise RuntimeError("a fault\nof the program")
+        return super().load(index)
 
 
-def test_other_errors_keep_their_traceback() -> None:
-    loader = evaluation_loader(EvaluationDataset(_Broken(2, 0, 16), build_evaluation_transform(16)), 1, workers=1)
-    with pytest.raises(RuntimeError, match="Caught RuntimeError in DataLoader worker"):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_any_other_error_becomes_one_line_that_names_the_image(workers: int) -> None:
+    loader = evaluation_loader(EvaluationDataset(_Broken(2, 0, 16), build_evaluation_transform(16)), 1, workers=workers)
+    with pytest.raises(SnowmeltError) as caught:
         list(loader)
+    name = _Broken(2, 0, 16).name(1)
+    assert str(caught.value).startswith(f"{name}: reading it failed with RuntimeError: a fault of the program; ")
+    assert "\n" not in str(caught.value)
+    assert "in load\n" in caught.value.__notes__[0]  # where it happened, for --debug
 
 
 class _ThreadCount(EvaluationDataset):

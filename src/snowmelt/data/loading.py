@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import weakref
 from collections.abc import Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -13,16 +17,23 @@ from torch.utils.data import DataLoader, Dataset
 
 from snowmelt.data.ahead import made_ahead, moved_ahead
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
+from snowmelt.data.loading_processes import Board, death_of, die_with_parent, explain_deaths, fault_at
 from snowmelt.data.samples import Batch
 from snowmelt.data.sampling import StepSampler
 from snowmelt.errors import SnowmeltError
 
+DYING = 5.0  # seconds that a process takes to die, at most
+
+_loaders: weakref.WeakSet[BatchLoader] = weakref.WeakSet()  # those with processes, which may die
+
 
 class BatchLoader(DataLoader[Any]):
-    """A ``DataLoader`` of ``Batch`` whose workers hand a ``SnowmeltError`` over whole.
+    """A ``DataLoader`` of ``Batch`` that says in one line at which image something went wrong.
 
     A plain loader rebuilds a worker's exception with the worker's traceback as its message, which would turn the one
-    line that names a bad file into thirty.
+    line that names a bad file into thirty. Here a ``SnowmeltError`` comes over whole, any other exception becomes one
+    that names its image, and so does the death of a worker, by the system for want of memory for one. No worker
+    outlives this process (``die_with_parent``).
 
     Without workers, batches are made by a thread of this process, a little ahead: decoding, resizing and copying leave
     the interpreter to others meanwhile. ``device``: of CUDA, to have each batch there before it is asked for.
@@ -38,8 +49,9 @@ class BatchLoader(DataLoader[Any]):
         device: torch.device | None = None,
     ) -> None:
         self._device = device if device is not None and device.type == "cuda" else None
+        self._guarded = _Guarded(dataset, Board(workers) if workers > 0 else None)
         super().__init__(
-            _Guarded(dataset),
+            self._guarded,
             batch_sampler=batches,
             num_workers=workers,
             collate_fn=_collate_or_error,
@@ -52,10 +64,41 @@ class BatchLoader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        found = super().__iter__()
-        ahead = made_ahead(found) if self.num_workers == 0 else found
-        batches = _raising(ahead)
-        yield from batches if self._device is None else moved_ahead(batches, self._device)
+        if self.num_workers > 0:
+            _loaders.add(self)
+            # Linux sends its signal at the end of the thread that started a process, so that has to be the main one.
+            main = threading.current_thread() is threading.main_thread()
+            self.worker_init_fn = _bind_to_the_parent if main else _leave_signals_to_the_parent
+        try:
+            found = super().__iter__()
+            if self.num_workers > 0:
+                explain_deaths(_death)
+            ahead = made_ahead(found) if self.num_workers == 0 else found
+            batches = _raising(ahead)
+            yield from batches if self._device is None else moved_ahead(batches, self._device)
+        except (RuntimeError, OSError, EOFError) as error:
+            # A connection that breaks off may be told before its other end is quite dead.
+            told = self.death(patience=0 if isinstance(error, RuntimeError) else DYING)
+            if told is None:
+                raise
+            raise told from error
+
+    def death(self, patience: float = 0) -> SnowmeltError | None:
+        """One line about workers that died, with the images that they were on; ``None`` while all are well.
+
+        ``patience``: seconds in which one may yet die.
+        """
+        processes: list[BaseProcess] = getattr(self._iterator, "_workers", [])
+        board = self._guarded.board
+        if board is None:
+            return None
+        if patience:
+            wait([each.sentinel for each in processes], patience)
+        return death_of(processes, board, self._guarded.name_of)
+
+
+def _death() -> SnowmeltError | None:
+    return next((told for told in (loader.death() for loader in list(_loaders)) if told is not None), None)
 
 
 class _SecondOneEnds:
@@ -77,6 +120,11 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _SecondOneEnds())
+
+
+def _bind_to_the_parent(worker: int) -> None:
+    _leave_signals_to_the_parent(worker)
+    die_with_parent()
 
 
 def _raising(batches: Iterator[Any]) -> Iterator[Batch]:
@@ -128,16 +176,39 @@ def evaluation_loader(
 
 
 class _Guarded(Dataset[Any]):
-    """The dataset, with a user's mistake as a value in place of an exception."""
+    """The dataset, with an exception as a value: a ``SnowmeltError`` as it is, any other as one that names the image.
 
-    def __init__(self, dataset: Dataset[Item]) -> None:
+    On ``board`` each worker notes which image it is on.
+    """
+
+    def __init__(self, dataset: Dataset[Item], board: Board | None) -> None:
         self.dataset = dataset
+        self.board = board
 
     def __getitem__(self, key: Any) -> Item | SnowmeltError:
+        position = _position(key)
+        if self.board is not None:
+            self.board.put(position)
         try:
-            return self.dataset[key]
+            item = self.dataset[key]
         except SnowmeltError as error:
             return SnowmeltError(str(error), code=error.code)  # without the traceback, which holds the worker's frames
+        except Exception as error:
+            return fault_at(self.name_of(position), error)
+        if self.board is not None:
+            self.board.put(None)
+        return item
+
+    def name_of(self, position: int) -> str:
+        """What a person calls the image at a position of the dataset's source."""
+        source = getattr(self.dataset, "source", None)
+        return f"image {position}" if source is None else source.name(position)
+
+
+def _position(key: Any) -> int:
+    """In the source, of a key of either dataset."""
+    index = key[1] if isinstance(key, tuple) else key
+    return -1 - index if index < 0 else index
 
 
 def _collate_or_error(items: list[Item | SnowmeltError]) -> Batch | SnowmeltError:
