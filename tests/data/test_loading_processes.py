@@ -81,19 +81,19 @@ def test_a_death_in_training_names_the_image_not_its_place_in_the_order() -> Non
 
 def test_pytorchs_signal_may_come_anywhere_in_the_main_thread() -> None:
     """In the middle of a step, say, for which no batch is awaited."""
-    batches = evaluated(deadly())
-    next(batches)
     with pytest.raises(SnowmeltError, match=rf"\(SIGKILL\) at {deadly().name(3)};"):
+        batches = evaluated(deadly())
+        next(batches)
         for _ in range(2000):
             time.sleep(0.01)
 
 
 def test_without_that_signal_the_missing_batch_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))  # seconds, in place of 5
-    batches = evaluated(deadly())
     before = signal.getsignal(signal.SIGCHLD)
-    next(batches)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_set_SIGCHLD_handler", lambda: None)
+    batches = evaluated(deadly())
     try:
         assert f"at {deadly().name(3)};" in told(batches)
     finally:

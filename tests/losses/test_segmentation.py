@@ -35,6 +35,33 @@ def test_cross_entropy_equals_torch() -> None:
     assert torch.allclose(cross_entropy(logits, target), expected)
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 0.3, 2.0]])
+def test_deterministic_algorithms_change_no_bit(weights: list[float] | None) -> None:
+    """What stands in for the kernel that has no deterministic version on CUDA; a NaN comes through, too."""
+    found = []
+    for wanted in (False, True):
+        logits, target = example(3)
+        target[0] = 1  # an image without ignored pixels
+        logits = logits.float().requires_grad_()
+        torch.use_deterministic_algorithms(wanted)
+        try:
+            loss = cross_entropy(logits, target, class_weights=weights)
+            loss.backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        broken = logits.detach().clone()
+        broken[0, 0, 0, 0] = math.nan
+        torch.use_deterministic_algorithms(wanted)
+        try:
+            lost = cross_entropy(broken, target, class_weights=weights)
+        finally:
+            torch.use_deterministic_algorithms(False)
+        found.append((loss.detach(), logits.grad, lost.isnan()))
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1] is not None and found[1][1] is not None and torch.equal(found[0][1], found[1][1])
+    assert found[0][2] and found[1][2]
+
+
 def test_class_weights_scale_pixels_but_not_the_divisor() -> None:
     logits, target = example(3)
     weights = (0.5, 2.0, 4.0)

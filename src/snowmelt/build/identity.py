@@ -33,6 +33,7 @@ FREE_ON_RESUME = (
     "training.on_write_failure",
     "training.check_space",
     "training.compile",
+    "training.deterministic",
     "reactions.memory",  # what it decided is in the checkpoint; a run that ran out of memory goes on with it
     "reactions.memory_limit",
 )

@@ -19,6 +19,7 @@ from snowmelt.cli.options import (
     BatchSize,
     Config,
     Data,
+    Deterministic,
     DeviceOption,
     Epochs,
     ImageSize,
@@ -84,6 +85,7 @@ def train(
     overwrite: Overwrite = False,
     run_name: RunName = None,
     seed: Seed = None,
+    deterministic: Deterministic = None,
     test_only: Annotated[bool, typer.Option("--test-only", help="Score the best weights, train nothing.")] = False,
     set_: Set = None,
 ) -> None:
@@ -106,6 +108,7 @@ def train(
         precision=precision and precision.value,
         run_name=run_name,
         seed=seed,
+        deterministic=deterministic,
         overrides=set_ or [],
     )
     if test_only:
@@ -126,6 +129,7 @@ def teach(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     seed: Seed = None,
+    deterministic: Deterministic = None,
     set_: Set = None,
 ) -> None:
     """Train the teacher of an experiment, to its plateau; 'train' reuses it."""
@@ -143,6 +147,7 @@ def teach(
             device=device and device.value,
             precision=precision and precision.value,
             seed=seed,
+            deterministic=deterministic,
             overrides=set_ or [],
         )
     )
@@ -160,6 +165,7 @@ def cache(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     seed: Seed = None,
+    deterministic: Deterministic = None,
     set_: Set = None,
 ) -> None:
     """Ask the teacher about every training image once and keep its answers; 'train' reuses them."""
@@ -177,6 +183,7 @@ def cache(
             device=device and device.value,
             precision=precision and precision.value,
             seed=seed,
+            deterministic=deterministic,
             overrides=set_ or [],
         )
     )

@@ -45,6 +45,10 @@ MaxSteps = Annotated[
 ]
 DeviceOption = Annotated[Device | None, typer.Option(help="Where to train.")]
 PrecisionOption = Annotated[Precision | None, typer.Option(help="Arithmetic of the networks.")]
+Deterministic = Annotated[
+    bool | None,
+    typer.Option("--deterministic", help="The same bits from every run on a GPU, too, or a refusal."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move an existing run aside (never deletes it).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run was cut or stopped.")]
 RunName = Annotated[str | None, typer.Option(help="Name of the run folder; by default the config's name.")]

@@ -28,6 +28,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move an existing run aside.")] = False,
     run_name: Annotated[str | None, typer.Option("--run_name", help="Name of the run folder.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the run.")] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="The same bits from every run on a GPU, too, or a refusal.")
+    ] = None,
     test_only: Annotated[bool, typer.Option("--test_only", help="Score the best weights, train nothing.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any other setting.")] = None,
 ) -> None:
@@ -46,6 +49,7 @@ def train(
         precision=mixed_precision_for(device.value if device else "auto") if mixed_precision else None,
         run_name=run_name,
         seed=seed,
+        deterministic=deterministic,
         overrides=set_ or [],
     )
     if test_only:

@@ -173,6 +173,8 @@ class TrainingConfig(Settings):
     """Refuse at the start what would not fit on the disk."""
     compile: bool = False
     """Compile the student, anew at every thaw."""
+    deterministic: bool = False
+    """The same bits from every run on a GPU, too, or a refusal; on a CPU that is so without it."""
     threads: Count | None = None
     """Threads of the arithmetic on the CPU; without it PyTorch decides."""
     patience: Count | None = None

@@ -59,7 +59,9 @@ def death_of(processes: Iterable[BaseProcess], board: Board, name_of: Callable[[
     cause = signal_name(-code) if code < 0 else f"exit code {code}"
     count = "a process that loads images" if len(dead) == 1 else f"{len(dead)} processes that load images"
     where = f"at {names}" if names else "between two images"
-    return SnowmeltError(f"{count} died ({cause}) {where}; {_ADVICE.get(cause, _OTHERWISE)}", code="loading-process-died")
+    return SnowmeltError(
+        f"{count} died ({cause}) {where}; {_ADVICE.get(cause, _OTHERWISE)}", code="loading-process-died"
+    )
 
 
 def signal_name(number: int) -> str:

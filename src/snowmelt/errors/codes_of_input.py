@@ -91,6 +91,14 @@ SETTINGS_AND_DATA: dict[str, Advice] = {
         "Data were looked over for new settings and cannot be trained on",
         "Run `snowmelt check-data` and mend what it names",
     ),
+    "loading-process-died": Advice(
+        "A process that loads images was killed or crashed",
+        "Look at the image that the message names, or take fewer processes with `data.workers`",
+    ),
+    "loading-failed": Advice(
+        "Reading an image ended in an error that is none of the known ones",
+        "Take that image out of the data, or look with `--debug` where it happened",
+    ),
     "unlabelled-overlap": Advice(
         "Pictures without masks share names or files with images that have masks", "Rename or remove one of each pair"
     ),

@@ -135,6 +135,10 @@ NETWORKS_AND_RUNS: dict[str, Advice] = {
     "precision-unavailable": Advice(
         "The device does not compute in this precision", "Give the `--precision` that the message names"
     ),
+    "not-deterministic": Advice(
+        "The same bits from every run were asked for, and something here cannot give them",
+        "Do what the message says, or leave `--deterministic` off",
+    ),
     "processes-unconnected": Advice(
         "Several processes were started that know nothing of each other",
         "Start them with `torchrun`; see docs/scale.md",

@@ -11,7 +11,7 @@ from snowmelt.build import BuiltTeaching, ProgressLines, cache_root, choose_mode
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.locking import held
-from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.session import Session, as_asked, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher
 from snowmelt.reporting import effects_table
 from snowmelt.teachers.cache import FillReport, TeacherCache
@@ -79,10 +79,11 @@ def cache_teacher(config: ExperimentConfig) -> FillReport:
         raise SnowmeltError(
             f"{config.name} asks its teacher live ({why}); there is nothing to cache", code="teacher-none"
         )
-    session = open_session(config)
-    found = find_teacher(session)
-    assert found is not None
-    _, cache, report = fill_cache(session, found)
+    with as_asked(config):
+        session = open_session(config)
+        found = find_teacher(session)
+        assert found is not None
+        _, cache, report = fill_cache(session, found)
     if session.leads:
         Console().print(effects_table(cache.effects, cache.encoding))
     return report

@@ -29,6 +29,7 @@ def prepare(
     precision: str | None = None,
     run_name: str | None = None,
     seed: int | None = None,
+    deterministic: bool | None = None,
     overrides: Iterable[str] = (),
 ) -> ExperimentConfig:
     """The named experiment with flags and ``a.b=c`` overrides laid over it; flags win.
@@ -43,6 +44,7 @@ def prepare(
             "max_steps": max_steps,
             "device": device,
             "precision": precision,
+            "deterministic": deterministic,
         },
         "data": {"source": data, "val": val, "image_size": image_size},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from snowmelt.build import (
@@ -17,7 +19,7 @@ from snowmelt.build import (
 )
 from snowmelt.config import ExperimentConfig, with_values
 from snowmelt.data import Splits
-from snowmelt.training import Engine
+from snowmelt.training import Engine, deterministic, resolve_device
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
         session.splits.check()
     engine.barrier()
     return session
+
+
+def as_asked(config: ExperimentConfig) -> AbstractContextManager[None]:
+    """What a job computes inside gives the same bits again, where ``training.deterministic`` asks for it.
+
+    Raises:
+        SnowmeltError: where that cannot be had.
+    """
+    training = config.training
+    if not training.deterministic:
+        return nullcontext()
+    return deterministic(True, resolve_device(training.device), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def share_session(session: Session, config: ExperimentConfig) -> Session:

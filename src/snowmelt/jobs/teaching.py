@@ -23,7 +23,7 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.locking import held, lock_of
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import run_training
-from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.session import Session, as_asked, open_session
 from snowmelt.jobs.signals import going_on_by_itself
 from snowmelt.models import FeatureTap
 from snowmelt.reporting import RunFolder, read_metrics
@@ -53,7 +53,7 @@ def teach_experiment(config: ExperimentConfig) -> Path:
             f"teacher.source is {config.teacher.source!r}, so there is nothing to train; use teacher.source=auto",
             code="teacher-none",
         )
-    with going_on_by_itself():
+    with going_on_by_itself(), as_asked(config):
         return train_teacher(open_session(config))
 
 

@@ -11,7 +11,7 @@ from snowmelt.jobs.locking import held_run
 from snowmelt.jobs.records import best_plain
 from snowmelt.jobs.restarts import is_restarted
 from snowmelt.jobs.running import adopt_choices, check_same_settings, refuse_existing, run_training
-from snowmelt.jobs.session import Session, open_session
+from snowmelt.jobs.session import Session, as_asked, open_session
 from snowmelt.jobs.teaching import FoundTeacher, find_teacher, refuse_teacher_without_room
 from snowmelt.reporting import RunFolder
 from snowmelt.training import has_checkpoint
@@ -25,6 +25,11 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
     Raises:
         SnowmeltError: whatever the user can mend: settings, data, an existing run, weights that do not fit.
     """
+    with as_asked(config):
+        return _train(config, resume, overwrite)
+
+
+def _train(config: ExperimentConfig, resume: bool, overwrite: bool) -> dict[str, Any]:
     root = config.output / config.name
     if is_restarted(root):
         resume, overwrite = True, False

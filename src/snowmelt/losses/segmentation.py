@@ -45,7 +45,7 @@ def cross_entropy(
                 per_pixel = per_pixel * (background + truth * (foreground - background))
         else:
             weight = None if class_weights is None else _as_tensor(class_weights, logits)
-            per_pixel = F.cross_entropy(logits, labels, weight=weight, reduction="none")
+            per_pixel = _class_entropy(logits, labels, weight)
         return mean_over(keep(per_pixel, valid).sum(), valid.sum(), divisor)
 
 
@@ -101,6 +101,18 @@ def _select(logits: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, 
     valid = target != ignore_index
     labels = torch.where(valid, target, torch.zeros_like(target))
     return valid, labels, keep_valid(for_loss(logits), valid)
+
+
+def _class_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None) -> Tensor:
+    """Weighted cross-entropy of every pixel, (B, H, W)."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.cross_entropy(logits, labels, weight=weight, reduction="none")
+    # PyTorch's kernel for maps refuses to run then on CUDA. This gives the same bits for more memory: of each pixel's
+    # terms all but one are 0.
+    chosen = labels.unsqueeze(1) == torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    logarithms = torch.log_softmax(logits, dim=1)
+    picked = -torch.where(chosen, logarithms, torch.zeros_like(logarithms)).sum(dim=1)
+    return picked if weight is None else picked * weight[labels]
 
 
 def _as_tensor(class_weights: Sequence[float] | Tensor, logits: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from snowmelt.training.average import WeightAverage
 from snowmelt.training.block_warmup import BlockWarmup
 from snowmelt.training.checkpoints import Checkpoints, has_checkpoint
+from snowmelt.training.determinism import deterministic
 from snowmelt.training.engine import Engine, mixed_precision_for, resolve_device, resolve_precision
 from snowmelt.training.events import Announcer, EpochRecord, Event, Listener, Message
 from snowmelt.training.fade import DistillationFade
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingRun",
     "WeightAverage",
     "answer_of",
+    "deterministic",
     "fit",
     "has_checkpoint",
     "mixed_precision_for",

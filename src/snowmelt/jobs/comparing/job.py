@@ -19,6 +19,7 @@ from snowmelt.jobs.comparing.scaling import with_epochs
 from snowmelt.jobs.comparing.scores import main_part, transfer_part
 from snowmelt.jobs.comparing.teachers import Taught, teach_arms
 from snowmelt.jobs.locking import held
+from snowmelt.jobs.session import as_asked
 from snowmelt.jobs.signals import going_on_by_itself
 from snowmelt.study import Comparison, base_of, make_arms
 
@@ -58,6 +59,11 @@ def compare_experiment(request: CompareRequest, as_json: bool = False) -> Compar
 
 @going_on_by_itself()
 def _compare(request: CompareRequest) -> tuple[Material, Comparison, Failures]:
+    with as_asked(request.config):
+        return _train_and_compare(request)
+
+
+def _train_and_compare(request: CompareRequest) -> tuple[Material, Comparison, Failures]:
     material = _prepare(request)
     failures, comparison = Failures(), None
     parts = [part for part in (material.part, material.transfer) if part is not None]
