@@ -26,10 +26,10 @@ def train_experiment(config: ExperimentConfig, *, resume: bool = False, overwrit
         SnowmeltError: whatever the user can mend: settings, data, an existing run, weights that do not fit.
     """
     with as_asked(config):
-        return _train(config, resume, overwrite)
+        return _open_and_train(config, resume, overwrite)
 
 
-def _train(config: ExperimentConfig, resume: bool, overwrite: bool) -> dict[str, Any]:
+def _open_and_train(config: ExperimentConfig, resume: bool, overwrite: bool) -> dict[str, Any]:
     root = config.output / config.name
     if is_restarted(root):
         resume, overwrite = True, False
