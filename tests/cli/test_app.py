@@ -25,15 +25,15 @@ from snowmelt.jobs.signals import handed_to
 PROMISED = {
     "train": {
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
-        *("--resume", "--overwrite", "--run-name", "--seed", "--test-only", "--set"),
+        *("--resume", "--overwrite", "--run-name", "--seed", "--deterministic", "--test-only", "--set"),
     },
     "teach": {
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
-        *("--seed", "--set"),
+        *("--seed", "--deterministic", "--set"),
     },
     "cache": {
         *("--epochs", "--batch-size", "--max-steps", "--data", "--val", "--image-size", "--device", "--precision"),
-        *("--seed", "--set"),
+        *("--seed", "--deterministic", "--set"),
     },
     "compare": {
         *("--arms", "--arm", "--seeds", "--budget", "--transfer", "--json", "--run-name", "--set"),
@@ -72,6 +72,7 @@ FLAGS: list[tuple[list[str], str, Any]] = [
     (["--precision", "bf16"], "training.precision", "bf16"),
     (["--precision", "32"], "training.precision", "32"),
     (["--seed", "5"], "seed", 5),
+    (["--deterministic"], "training.deterministic", True),
     (["--set", "thaw.start=3"], "thaw.start", 3),
     (["--set", "thaw.start=3", "--set", "optimizer.lr=1e-4"], "optimizer.lr", 1e-4),
     (["--set", "data.classes=[sky, road]"], "data.classes", ["sky", "road"]),
