@@ -45,6 +45,7 @@ FREE = [
     ("training.on_write_failure", "go_on"),
     ("training.check_space", False),
     ("training.compile", True),
+    ("training.deterministic", True),
     ("reactions.memory", "split"),
     ("reactions.memory_limit", 1000),
 ]
