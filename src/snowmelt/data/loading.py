@@ -94,7 +94,10 @@ class BatchLoader(DataLoader[Any]):
             return None
         if patience:
             wait([each.sentinel for each in processes], patience)
-        return death_of(processes, board, self._guarded.name_of)
+        told = death_of(processes, board, self._guarded.name_of)
+        if told is not None:
+            _loaders.discard(self)  # the next signal tells of another one
+        return told
 
 
 def _death() -> SnowmeltError | None:

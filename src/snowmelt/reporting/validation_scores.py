@@ -13,6 +13,8 @@ from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, PixelCounts, RolledBack, RunStarted
 
+KEPT = 16  # contents of before, for a run that goes back: it goes back by few epochs, and each may be large
+
 
 class ValidationScores(Listener):
     """Writes the file anew whenever an epoch is the best so far, so that it fits ``best.safetensors``.
@@ -44,6 +46,8 @@ class ValidationScores(Listener):
         elif isinstance(event, EpochEnded) and event.record.best and self._started is not None:
             self._written[event.record.epoch] = json.dumps(scores_of(event.record, self._started)) + "\n"
             self._unwritten = self._written[event.record.epoch]
+            while len(self._written) > KEPT:
+                del self._written[min(self._written)]
             self.settle()
 
     def settle(self) -> None:
