@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import csv
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from snowmelt.disk import append_whole, named
-from snowmelt.reporting.csv_cells import Row, Value, csv_line, csv_text, read_csv, replace_file
+from snowmelt.reporting.csv_cells import Row, Value, csv_line, read_csv, replace_file
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted
 
@@ -76,8 +77,9 @@ class EpochTable:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] = []
-        self._rows: list[Row] = []
-        self._written = 0  # rows that the file has, under the columns of now
+        # As text, which takes a fifth of the memory: the whole table is kept, for a file that vanishes.
+        self._lines: list[str] = []
+        self._written = 0  # lines that the file has, under the columns of now
 
     def keep_before(self, epoch: int) -> None:
         """Take out the rows of ``epoch`` and later, and lines that were never finished."""
@@ -85,7 +87,8 @@ class EpochTable:
             return
         columns, rows = read_csv(self.path)
         kept = [row for row in rows if isinstance(done := row.get("epoch"), int) and done < epoch]
-        self._columns, self._rows, self._written = columns if kept else [], list(kept), 0
+        self._columns, self._written = columns if kept else [], 0
+        self._lines = [csv_line(row.get(column) for column in columns) for row in kept]
         if kept:
             self.settle()
         else:
@@ -100,24 +103,30 @@ class EpochTable:
         """
         wanted = sort_columns([*self._columns, *columns, *row])
         if wanted != self._columns:
+            self._lines = [_moved(line, self._columns, wanted) for line in self._lines]
             self._columns, self._written = wanted, 0
-        self._rows.append(dict(row))
+        self._lines.append(csv_line(row.get(column) for column in wanted))
         self.settle()
 
     def settle(self) -> None:
         """Write what the file does not have yet: all of it where the file is gone. Raises ``WriteError``."""
         if self._written and not self.path.exists():
             self._written = 0
-        if self._written == len(self._rows):
+        if self._written == len(self._lines):
             return
         if self._written:
-            lines = [csv_line(row.get(column) for column in self._columns) for row in self._rows[self._written :]]
-            append_whole(self.path, "".join(lines))
+            append_whole(self.path, "".join(self._lines[self._written :]))
         else:
             with named(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path, csv_text(self._columns, self._rows))
-        self._written = len(self._rows)
+            replace_file(self.path, "".join([csv_line(self._columns), *self._lines]))
+        self._written = len(self._lines)
+
+
+def _moved(line: str, columns: Sequence[str], wanted: Sequence[str]) -> str:
+    """A line under other columns; it has an empty cell in those that are new."""
+    cells = dict(zip(columns, next(csv.reader([line])), strict=True))
+    return csv_line(cells.get(column) for column in wanted)
 
 
 def metrics_row(record: EpochRecord) -> Row:
