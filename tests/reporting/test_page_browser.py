@@ -63,7 +63,7 @@ def opened(
 ) -> Iterator[Opened]:
     folder = RunFolder.create(tmp_path_factory.mktemp("page") / "<i>large")
     fill(folder, fake_run(epochs=EPOCHS, start=40, every=20), classes=CLASSES)
-    draw(folder, [HOSTILE[1], SCRIPT, "two.png"], CLASSES)
+    draw(folder, [HOSTILE[1], SCRIPT], CLASSES)
     (folder.root / "evaluation").mkdir()
     scores = evaluation(CLASSES)
     scores["worst"] = [{**scores["worst"][0], "name": SCRIPT}]
