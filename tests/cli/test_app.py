@@ -96,6 +96,23 @@ def test_torch_is_told_how_to_allocate_unless_the_user_said_so(monkeypatch: pyte
     assert os.environ[name] == "mine"
 
 
+@pytest.mark.parametrize(("load", "policy"), [(0.1, None), (10_000.0, "PASSIVE"), (OSError(), None)])
+def test_threads_sleep_where_others_use_all_cores(load: Any, policy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads() -> tuple[float, float, float]:
+        if isinstance(load, OSError):
+            raise load
+        return (load, 0.0, 0.0)
+
+    name = "OMP_WAIT_POLICY"
+    monkeypatch.setattr(os, "getloadavg", loads)
+    monkeypatch.setenv(name, "ACTIVE")
+    suit_the_processor()
+    assert os.environ[name] == "ACTIVE"
+    monkeypatch.delenv(name)
+    suit_the_processor()
+    assert os.environ.get(name) == policy
+
+
 def test_commands_and_flags_are_those_promised() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     flags = {
