@@ -97,7 +97,7 @@ def test_torch_is_told_how_to_allocate_unless_the_user_said_so(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("load", "policy"), [(0.1, None), (10_000.0, "PASSIVE"), (OSError(), None)])
-def test_threads_sleep_where_others_use_all_cores(load: Any, policy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_sleep_on_a_busy_machine(load: Any, policy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     def loads() -> tuple[float, float, float]:
         if isinstance(load, OSError):
             raise load
