@@ -160,7 +160,7 @@ def test_workers_leave_signals_to_their_parent() -> None:
         os.kill(worker.pid, number)
     found += batches
     assert len(found) == 7 and worker.is_alive()
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+    with pytest.raises(SnowmeltError, match=r"died \(exit code 143\) between two images"):
         os.kill(worker.pid, signal.SIGTERM)
         worker.join()
         list(loader)
