@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -25,6 +26,13 @@ from snowmelt.data.transforms import build_evaluation_transform, build_transform
 from snowmelt.errors import SnowmeltError
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Loaders whose processes died hang in the frames of errors; their threads are to end here, not in other tests."""
+    yield
+    gc.collect()
 
 
 class Deadly(ScenesSource):
