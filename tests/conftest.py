@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import gc
+import signal
 import socket
 import sys
 from typing import Any
@@ -24,6 +25,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("snowmelt-ci", hypothesis.settings.get_profile("snowmelt"), derandomize=True)
 hypothesis.settings.load_profile("snowmelt-ci" if os.environ.get("CI") else "snowmelt")
+
+# A shell's background starts its commands with SIGINT ignored, and what is ignored stays so: also in what tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _connect = socket.socket.connect
 

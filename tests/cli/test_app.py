@@ -17,7 +17,7 @@ from tiny_experiments import tiny_flags
 
 import snowmelt.jobs
 from snowmelt._version import __version__
-from snowmelt.cli.app import app, suit_the_processor
+from snowmelt.cli.app import app
 from snowmelt.config_manager import REFERENCE, ConfigManager
 from snowmelt.errors import SnowmeltError, Stopped
 from snowmelt.jobs.signals import handed_to
@@ -84,33 +84,6 @@ def setting(config: Any, path: str) -> Any:
     for key in path.split("."):
         config = getattr(config, key)
     return config
-
-
-def test_torch_is_told_how_to_allocate_unless_the_user_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "THP_MEM_ALLOC_ENABLE"
-    monkeypatch.delenv(name, raising=False)
-    suit_the_processor()
-    assert os.environ[name] == "1"
-    monkeypatch.setenv(name, "mine")
-    suit_the_processor()
-    assert os.environ[name] == "mine"
-
-
-@pytest.mark.parametrize(("load", "policy"), [(0.1, None), (10_000.0, "PASSIVE"), (OSError(), None)])
-def test_threads_sleep_on_a_busy_machine(load: Any, policy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def loads() -> tuple[float, float, float]:
-        if isinstance(load, OSError):
-            raise load
-        return (load, 0.0, 0.0)
-
-    name = "OMP_WAIT_POLICY"
-    monkeypatch.setattr(os, "getloadavg", loads)
-    monkeypatch.setenv(name, "ACTIVE")
-    suit_the_processor()
-    assert os.environ[name] == "ACTIVE"
-    monkeypatch.delenv(name)
-    suit_the_processor()
-    assert os.environ.get(name) == policy
 
 
 def test_commands_and_flags_are_those_promised() -> None:

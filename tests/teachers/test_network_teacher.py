@@ -199,7 +199,8 @@ def test_a_run_neither_optimizes_nor_saves_its_teacher(taught: Taught) -> None:
     assert not optimized & {id(parameter) for parameter in network.parameters()}
     saved = torch.load(run.checkpoints.last, weights_only=True)
     assert saved["network"].keys() == run.network.state_dict().keys()
-    assert set(saved) == {"format", "identity", "state", "network", "projections", "optimizer", "average", "scaler"}
+    parts = {"network", "projections", "optimizer", "average", "scaler"}
+    assert set(saved) == {"format", "identity", "state", "sealed", *parts}
     assert not saved["projections"] and not saved["average"]
     assert sum(len(group["params"]) for group in saved["optimizer"]["param_groups"]) == len(optimized)
 
