@@ -30,7 +30,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from snowmelt.cli.app import suit_the_processor
+from snowmelt.cli.processor import suit_the_processor
 
 suit_the_processor()  # as the commands do; torch reads it when it is imported
 

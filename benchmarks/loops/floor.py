@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 
-from snowmelt.cli.app import suit_the_processor
+from snowmelt.cli.processor import suit_the_processor
 
 suit_the_processor()  # as the commands do; torch reads it when it is imported
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from snowmelt.cli.app import suit_the_processor
+from snowmelt.cli.processor import suit_the_processor
 
 suit_the_processor()  # as the commands do; torch reads it when it is imported
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from snowmelt.cli.app import suit_the_processor
+from snowmelt.cli.processor import suit_the_processor
 
 suit_the_processor()  # as the commands do; torch reads it when it is imported
 
