@@ -3,10 +3,10 @@
     python benchmarks/reliability/fuzz.py --cases 5000 --folder FOLDER
 
 Each case is a sound file with one change, which a seed and a number decide, in a folder of its own, read in a process
-that is forked from a warm one. It is a violation if anything but a refusal in one line that names the file comes of it,
-if it takes more than ten seconds of a processor, three minutes or 2 GiB, if it starts a program, connects anywhere or
-unpickles a name, or if any file outside of the run folder comes, goes or changes. Ends with code 1 where there is one,
-and keeps those files.
+that is forked from a warm one. It is a violation if anything but a refusal in one line that names the file comes of it
+(of settings: the file, the setting or its value), if it takes more than ten seconds of a processor, three minutes or
+2 GiB, if it starts a program, connects anywhere or unpickles a name, or if any file outside of the run folder comes,
+goes or changes. Ends with code 1 where there is one, and keeps those files.
 
     python benchmarks/reliability/fuzz.py --folder FOLDER --only images:17      that case again, and what it says
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import time
@@ -114,6 +115,8 @@ def run(
 
     before = listing(root, room.output)
     names = (room.file.name, room.file.stem)
+    if case.kind.name == "YAML settings":  # what is settled later, with the data, is told by the setting or its value
+        names += tuple(re.findall(r"[\w.-]{4,}", room.file.read_text(errors="replace")))
     if apart:
         outcome = run_case(job, SnowmeltError, names, room.output, root / "place", root.with_name(f"{root.name}.txt"))
     else:

@@ -106,6 +106,16 @@ def test_metadata_of_an_export_that_cannot_be_right(export: Export, facts: str) 
         open_model(str(path), None, "cpu")
 
 
+def test_names_that_are_no_text(export: Export) -> None:
+    path = export()
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"classes": "NAMES"})
+    path.write_bytes(model.SerializeToString().replace(b"NAMES", b"\xff\xfe\xff\xfe\xff"))
+    for read in (open_, lambda path: open_model(str(path), None, "cpu")):
+        with pytest.raises(SnowmeltError, match=r"net\.onnx: cannot be opened"):
+            read(path)
+
+
 def test_a_file_of_chance_bytes(export: Export) -> None:
     path = export()
     path.write_bytes(np.random.default_rng(0).bytes(3000))

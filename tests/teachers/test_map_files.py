@@ -276,7 +276,9 @@ def test_files_that_are_no_maps(tmp_path: Path, name: str) -> None:
 def test_damaged_files(tmp_path: Path) -> None:
     folder = save(tmp_path, a=logits(4))
     whole = (folder / "a.npy").read_bytes()
-    for content in (whole[:-40], whole[:20], b"", b"nonsense", b"PK\x03\x04", pickle.dumps({"a": 1})):
+    heads = (b"{'descr': [(\n", b"'" * 3, b"{" * 9000)
+    headless = [whole[:8] + len(head).to_bytes(2, "little") + head for head in heads]
+    for content in (whole[:-40], whole[:20], b"", b"nonsense", b"PK\x03\x04", pickle.dumps({"a": 1}), *headless):
         (folder / "a.npy").write_bytes(content)
         assert "a.npy: cannot be read as an NPY" in refusal(folder)
     with (folder / "a.npy").open("wb") as file:

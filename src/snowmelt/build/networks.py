@@ -21,6 +21,7 @@ from snowmelt.models import (
     normalisation_of,
     normalise,
     quicken,
+    refuse_demand,
     refuse_flaws,
 )
 
@@ -42,17 +43,21 @@ def make_network(settings: NetworkConfig, channels: int, seed: int, with_weights
         with_weights: ``False`` leaves it random, for a plan or because a checkpoint follows.
     """
     torch.manual_seed(seed)
-    network = build_network(
+    network = _plain(settings, channels)
+    report = load_encoder_weights(network, settings.encoder, settings.weights if with_weights else "none")
+    description = {**settings.model_dump(exclude={"weights"}), "out_channels": channels}
+    network = quicken(network).to(memory_format=torch.channels_last)
+    return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
+
+
+def _plain(settings: NetworkConfig, channels: int) -> nn.Module:
+    return build_network(
         settings.architecture,
         settings.encoder,
         channels,
         encoder_depth=settings.depth,
         decoder_channels=settings.decoder_channels,
     )
-    report = load_encoder_weights(network, settings.encoder, settings.weights if with_weights else "none")
-    description = {**settings.model_dump(exclude={"weights"}), "out_channels": channels}
-    network = quicken(network).to(memory_format=torch.channels_last)
-    return BuiltNetwork(network, normalisation_of(settings.encoder), report, description)
 
 
 def output_channels(classes: tuple[str, ...]) -> int:
@@ -96,7 +101,11 @@ def load_network(path: Path, fallback: NetworkConfig, classes: tuple[str, ...]) 
                 "use a network trained on the same classes",
                 code="network-classes",
             )
-    built = make_network(settings, channels, seed=0, with_weights=False)
+    try:
+        refuse_demand(lambda: _plain(settings, channels), state)
+        built = make_network(settings, channels, seed=0, with_weights=False)
+    except SnowmeltError as error:
+        raise SnowmeltError(f"{path}: {error}", code=error.code) from error
     missing = sorted(built.network.state_dict().keys() - state.keys())
     unexpected = sorted(state.keys() - built.network.state_dict().keys())
     shapes = [

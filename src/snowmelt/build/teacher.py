@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,15 @@ def open_teacher(config: ExperimentConfig, source: str, splits: Splits, engine: 
         SnowmeltError: no such teacher, a file that cannot be read, or classes that do not fit those of the data.
     """
     kind, target = find_kind(source)
+    try:
+        return _open(kind, target, config, splits, engine, say)
+    except SnowmeltError as error:
+        if Path(target).name in str(error) or "teacher." in str(error):
+            raise
+        raise SnowmeltError(f"teacher.source {target}: {error}", code=error.code) from error
+
+
+def _open(kind: str, target: str, config: ExperimentConfig, splits: Splits, engine: Engine, say: Say) -> OpenedTeacher:
     pictures = few_pictures(splits.train, config.data.image_size or FILES_SIZE)
     options = OpenOptions(
         classes=splits.classes,

@@ -11,6 +11,7 @@ from snowmelt.errors import SnowmeltError
 
 Problem = tuple[str, str]  # dotted path of a setting, and what is wrong with it
 
+_MOST = 10  # wrong settings that one line tells of
 _WIDEST = 200  # characters of a value in a line
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 8, 120, 120
@@ -49,7 +50,8 @@ class Settings(BaseModel):
 def describe(error: ValidationError) -> SettingsError:
     """A validation error as one line: ``data.image_size: Input should be ... (given 7)``."""
     problems = tuple(problem for item in error.errors(include_url=False) for problem in _problems(item))
-    text = "; ".join(f"{path}: {reason}" if path else reason for path, reason in problems)
+    text = "; ".join(f"{path}: {reason}" if path else reason for path, reason in problems[:_MOST])
+    text += f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
     described = SettingsError(text, code=_code_of(error.errors(include_url=False)[0]))
     described.problems = problems
     return described

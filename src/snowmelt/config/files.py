@@ -25,6 +25,8 @@ class SettingsLoader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
             if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 raise ValueError("a number of so many digits cannot even be shown")
+            if isinstance(value, str):
+                value.encode()  # half a surrogate pair is no text
             return value
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:  # 2020-99-99, !!int abc
             problem = f"{shown(node.value)} cannot be read as {node.tag.rsplit(':', 1)[-1]}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from snowmelt.config.base import Settings
-from snowmelt.config.fields import Count, ImageSize, Positive, Seed, Weight
+from snowmelt.config.fields import Count, Epochs, ImageSize, Positive, Seed, Weight
 from snowmelt.config.reacting import ReactionsConfig
 from snowmelt.config.teaching import DistillationConfig, NetworkConfig, TeacherConfig
 from snowmelt.config.ten_strings import read_ten_strings
@@ -143,7 +143,7 @@ class TaskConfig(Settings):
 class TrainingConfig(Settings):
     """The loop: how long, how large, on what."""
 
-    epochs: Count = 50
+    epochs: Epochs = 50
     """Passes over the training images."""
     batch_size: Count = 4
     """Images per forward pass and process."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from snowmelt.config.base import Settings
-from snowmelt.config.fields import Count, ImageSize, Positive, Share, Weight
+from snowmelt.config.fields import Channels, Count, Epochs, ImageSize, Positive, Share, Weight
 from snowmelt.config.ten_strings import read_ten_strings
 from snowmelt.errors import SnowmeltError
 from snowmelt.schedules import WeightKind, WeightSchedule
@@ -29,7 +29,7 @@ class NetworkConfig(Settings):
     """Encoder weights: ``imagenet``, ``none``, a .safetensors or .pth file, or ``auto``."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5
     """Number of encoder stages in use."""
-    decoder_channels: list[Count] | None = None
+    decoder_channels: list[Channels] | None = None
     """Channels of the decoder's stages, deepest first; without it the architecture's own."""
 
 
@@ -58,7 +58,7 @@ class TeacherConfig(Settings):
     """Pixels per stored value, along each side; ``auto`` as for the precision."""
     network: NetworkConfig = NetworkConfig(encoder=TEACHER_ENCODER)
     """The teacher's network where it is trained; EfficientNet-B3 where its encoder is not named."""
-    epochs: Count | None = None
+    epochs: Epochs | None = None
     """Most epochs of its training; without it as many as the student's."""
     patience: Count = 10
     """Its training ends early after so many epochs without a better score."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from snowmelt.config.base import shown
 from snowmelt.errors import SnowmeltError
 from snowmelt.schedules import TEMPERATURE_KINDS, TemperatureSchedule, ThawSchedule
 
@@ -34,7 +35,7 @@ def read_ten_strings(strings: Sequence[str]) -> dict[str, dict[str, Any]]:
         )
     for position, value in enumerate(strings):
         if not isinstance(value, str):
-            _refuse(position, f"{value!r} is a {type(value).__name__}, not a string; write it in quotes")
+            _refuse(position, f"{shown(value)} is a {type(value).__name__}, not a string; write it in quotes")
     settings: dict[str, dict[str, Any]] = {
         "temperature": {"kind": "constant"},
         "thaw": {"progressive": False},

@@ -18,7 +18,7 @@ from snowmelt.reporting import RunFolder
 
 EXPERIMENTS = Path("experiments")  # where run folders lie unless the settings say otherwise
 SUFFIX = ".safetensors"
-LARGEST_SIDE = 4096
+LARGEST_SIDE = 8192
 
 Weights = Literal["best", "last"]
 

@@ -1,6 +1,7 @@
 """Networks by name, their weights, the blocks of their encoders, and freezing them."""
 
 from snowmelt.models.blocks import EncoderBlock, encoder_blocks, unreached_parameters
+from snowmelt.models.demand import refuse_demand
 from snowmelt.models.features import Feature, FeatureTap, available_features, feature_channels
 from snowmelt.models.folding import fold_norms
 from snowmelt.models.identify import IdentifiedNetwork, identify_network
@@ -39,6 +40,7 @@ __all__ = [
     "normalise",
     "quicken",
     "read_metadata",
+    "refuse_demand",
     "refuse_flaws",
     "save_weights",
     "split_network",

@@ -114,7 +114,7 @@ def read_array(path: Path) -> np.ndarray:
     try:
         # np.load would look into archives and pickles, too.
         array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # a damaged header is parsed as Python's literals are, with all that can go wrong there
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise SnowmeltError(
             f"{path}: cannot be read as an NPY array ({reason}); make it again", code="teacher-map"

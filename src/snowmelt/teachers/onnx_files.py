@@ -56,7 +56,10 @@ def open_session(path: Path, device: torch.device) -> Any:
     if device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
     try:
-        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), settings, providers=providers)
+        # Names in them that are no text come to light only when they are asked for.
+        session.get_inputs(), session.get_outputs(), session.get_modelmeta().custom_metadata_map
+        return session
     except _runtime_errors() as error:
         raise SnowmeltError(
             f"{path}: cannot be opened as an ONNX model; it may be damaged, of another kind or without its data file: "

@@ -21,13 +21,14 @@ from snowmelt.models import (
     load_weights,
     normalisation_of,
     quicken,
+    refuse_demand,
     split_network,
 )
 from snowmelt.teachers.kinds import BEST_WEIGHTS
 from snowmelt.teachers.network import NetworkTeacher, digest_of_tensors
 from snowmelt.teachers.options import OpenOptions
 
-_LARGEST_SIDE = 4096  # of a size that a file states, since pictures are made that large
+_LARGEST_SIDE = 8192  # of a size that a file states, since pictures are made that large
 
 
 def open_run(target: str, options: OpenOptions) -> NetworkTeacher:
@@ -60,6 +61,7 @@ def open_weights(target: str, options: OpenOptions) -> NetworkTeacher:
     try:
         state, others = split_network(tensors)
         found = _as_described(described) if described is not None else identify_network(state, options.network)
+        refuse_demand(found.build, state)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn for nothing
             network = found.build()
     except SnowmeltError as error:
