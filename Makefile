@@ -19,6 +19,8 @@ setup: $(READY)  ## Create .venv with the locked versions (done by the targets b
 demo: setup  ## Teach, plan, distil and score on embedded data
 	$(BIN)/snowmelt demo
 
+# Tests start many processes, and where Python may keep no compiled files each of them compiles torch's sources anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup  ## Run all tests and measure coverage; a single room: .venv/bin/pytest tests/losses
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal --cov --cov-report term
 
