@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from data_files import WriteFolder
 
@@ -47,6 +49,26 @@ def test_a_cut_pass_goes_on_where_it_was(tmp_path: Path) -> None:
     assert fill_store(opened(tmp_path), whole, keys) == left
     assert opened(tmp_path).missing(keys) == []
     assert fill_store(opened(tmp_path), whole, keys) == 0
+
+
+def _fill_and_leave(root: Path) -> None:
+    source = ScenesSource(24, 0, 32)
+    fill_store(opened(root), source, keys_of(source), shard_bytes=1)
+
+
+def test_two_runs_may_fill_one_store_at_once(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    both = [fork.Process(target=_fill_and_leave, args=(tmp_path,)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    assert [process.exitcode for process in both] == [0, 0]
+    source, store = ScenesSource(24, 0, 32), opened(tmp_path)  # whose checksums are compared; a damage would be said
+    view = store.view(keys_of(source))
+    for index in range(24):
+        assert np.array_equal(view.read(index).image, source.load(index).image)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".part", ".bad")]
 
 
 def test_bad_files_are_counted_and_good_ones_kept(write_folder: WriteFolder, tmp_path: Path) -> None:

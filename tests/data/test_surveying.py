@@ -29,12 +29,17 @@ def kinds(found: Survey) -> dict[str, list[str]]:
 
 
 def training_takes(root: Path, **options: object) -> bool:
+    return refused_by_training(root, **options) is None
+
+
+def refused_by_training(root: Path, **options: object) -> str | None:
+    """The code of the error with which it refuses the data, if it does."""
     try:
         splits = open_splits(str(root), image_size=SIDE, **options)  # type: ignore[arg-type]
         splits.check()
-    except SnowmeltError:
-        return False
-    return True
+    except SnowmeltError as error:
+        return error.code
+    return None
 
 
 def path_of(root: Path, number: int, folder: str = "masks") -> Path:
@@ -86,7 +91,9 @@ def test_what_is_spoilt_is_found_and_refused_where_training_refuses(kind: str, t
     found = looked_at(tmp_path, classes=CLASSES)
     assert name in kinds(found)[kind]
     assert name not in before.get(kind, [])
-    assert found.sound == training_takes(tmp_path, classes=CLASSES)
+    codes = [each.code for each in found.findings if each.level == "error"]
+    assert codes == [code for code in [refused_by_training(tmp_path, classes=CLASSES)] if code]
+    assert all(each.code == "" for each in found.findings if each.level != "error")
     assert all(each.what and each.advice for each in found.findings)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import signal
 from collections import namedtuple
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from cached_pictures import DIGEST, SIZE, CountingTeacher, Pictures, exact, fill
 from torch import Tensor
 
 from snowmelt.data import EvaluationDataset, build_evaluation_transform, collate
+from snowmelt.data.samples import Sample
 from snowmelt.errors import SnowmeltError
 from snowmelt.teachers import OpenOptions
 from snowmelt.teachers.cache import (
@@ -100,6 +103,26 @@ def test_a_killed_pass_is_taken_up_where_it_was(tmp_path: Path) -> None:
     torch.testing.assert_close(
         stored(cache, source)[:, :, 0, 0], answers_to(source, teacher)[:, :, 0, 0], atol=0.01, rtol=0.01
     )
+
+
+class Deadly(Pictures):
+    """A loading process that comes to picture 5 is killed."""
+
+    def load(self, index: int) -> Sample:
+        if index == 5 and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(index)
+
+
+def test_a_dead_loading_process_is_named_with_its_picture_and_answers_are_kept(tmp_path: Path) -> None:
+    source, cache = Deadly(range(11)), open_cache(tmp_path, DIGEST, exact())
+    with pytest.raises(SnowmeltError, match=rf"died \(SIGKILL\) at {source.name(5)}; ") as caught:
+        fill(cache, answers_of_teacher(CountingTeacher()), source, batch_size=2, workers=1, context="fork")
+    assert caught.value.code == "loading-process-died"
+    again = open_cache(tmp_path, DIGEST, exact())
+    kept = len(again)
+    assert kept in (0, 2, 4)  # batches that the teacher had answered by then
+    assert fill(again, answers_of_teacher(CountingTeacher()), source, batch_size=2).images == 11 - kept
 
 
 class Interrupting(CountingTeacher):

@@ -51,6 +51,8 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C
 KEPT = "what was saved is kept, and --resume goes on from it"
+KEPT_WITHOUT_FLAG = "what was saved is kept, and the same command goes on from it"
+NOTHING_HALF = "no file was left half written; give the command again"
 
 
 def _version(value: bool) -> None:
@@ -251,10 +253,10 @@ def run(command: Any) -> int:
             return _stopped(str(stopped), exit_code(stopped.signal))
         except SystemExit as end:
             if signals.first is not None:
-                return _stopped(f"stopped by {signals.first.name}; {KEPT}", exit_code(signals.first))
+                return _stopped(f"stopped by {signals.first.name}; {_left()}", exit_code(signals.first))
             code = end.code if isinstance(end.code, int) else 0
             if code == INTERRUPTED:
-                typer.echo(f"interrupted; {KEPT}", err=True)
+                typer.echo(f"interrupted; {_left()}", err=True)
             return code
         except Exception as error:
             return _failed(error, signals)
@@ -280,4 +282,14 @@ def _failed(error: Exception, signals: CaughtSignals) -> int:
         return 1
     if signals.first is None or os.environ.get("WORLD_SIZE", "1") == "1":
         raise error
-    return _stopped(f"stopped by {signals.first.name}; {KEPT}", exit_code(signals.first))
+    return _stopped(f"stopped by {signals.first.name}; {_left()}", exit_code(signals.first))
+
+
+def _left() -> str:
+    """What is left of the command that was typed, and how to go on with it."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if command in ("teach", "cache", "compare", "demo"):
+        return KEPT_WITHOUT_FLAG
+    if command in ("plan", "configs", "check-data", "init", "export", "benchmark", "evaluate", "report"):
+        return NOTHING_HALF
+    return KEPT

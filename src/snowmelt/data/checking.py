@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -27,15 +28,37 @@ class BadFiles(SnowmeltError):
         others = len(self.errors) - 1
         more = f" (and {others} more bad file{'s' if others > 1 else ''})" if others else ""
         super().__init__(f"{self.errors[0]}{more}", code=self.errors[0].code)
+        for note in getattr(self.errors[0], "__notes__", ()):
+            self.add_note(note)
+
+
+def fault_at(name: str, error: Exception) -> SnowmeltError:
+    """An error of any kind at one image, as one line that names it; the way there is kept as a note (``--debug``)."""
+    told = SnowmeltError(
+        f"{name}: {fault_text(error)}; take it out of the data, or see with --debug where it happened",
+        code="loading-failed",
+    )
+    told.add_note("".join(traceback.format_exception(error)))
+    return told
+
+
+def fault_text(error: Exception) -> str:
+    """``reading it failed with`` the error's type and words, in one line."""
+    what = " ".join(str(error).split())
+    return f"reading it failed with {type(error).__name__}{': ' if what else ''}{what}"
 
 
 def examine_all(
-    examine: Callable[[int], _Result], count: int, done: Callable[[int], None] | None = None
+    examine: Callable[[int], _Result],
+    count: int,
+    name: Callable[[int], str],
+    done: Callable[[int], None] | None = None,
 ) -> list[_Result]:
     """``[examine(0), ..., examine(count - 1)]`` on a few threads (Pillow decodes outside the interpreter lock).
 
-    ``done`` is told now and then how many are through.
-    Raises the first ``SnowmeltError`` by index, with the number of further bad items appended.
+    ``name`` is what a person calls an item; ``done`` is told now and then how many are through.
+    Raises the first ``SnowmeltError`` by index, with the number of further bad items appended; any other error counts
+    as one that names its item.
     """
 
     def guarded(index: int) -> _Result | SnowmeltError:
@@ -43,6 +66,8 @@ def examine_all(
             return examine(index)
         except SnowmeltError as error:
             return error
+        except Exception as error:
+            return fault_at(name(index), error)
 
     def piece(first: int) -> list[_Result | SnowmeltError]:
         return [guarded(index) for index in range(first, min(count, first + _PIECE))]

@@ -79,7 +79,7 @@ class CocoSource:
         """A picture that has not changed since it was found good is not read again, nor are masks made again."""
         masks = not is_checked(self.table)
         try:
-            examine_all(lambda index: self._check_item(index, masks), len(self))
+            examine_all(lambda index: self._check_item(index, masks), len(self), self.name)
         finally:
             self._memory.save()
         if masks:

@@ -27,6 +27,6 @@ def overlap(first: Source, second: Source) -> list[str]:
     Equal means equal bytes: the same scene saved twice is not found. Reads every file once.
     Raises ``SnowmeltError`` naming a file that cannot be read.
     """
-    known = set(examine_all(second.digest, len(second)))
-    digests = examine_all(first.digest, len(first))
+    known = set(examine_all(second.digest, len(second), second.name))
+    digests = examine_all(first.digest, len(first), first.name)
     return [first.name(index) for index, digest in enumerate(digests) if digest in known]

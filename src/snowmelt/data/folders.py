@@ -73,7 +73,7 @@ class FolderSource:
     def check(self) -> None:
         """A file that has not changed since it was found good is not read again."""
         try:
-            examine_all(self._check_item, len(self))
+            examine_all(self._check_item, len(self), self.name)
         finally:
             self._memory.save()
 
@@ -140,8 +140,12 @@ def names_for(root: Path, mask_folders: list[Path], classes: tuple[str, ...] | N
 
 def _find_labels(splits: Sequence[Sequence[tuple[Path, Path]]], memory: FileMemory) -> list[LabelsFound]:
     """What each mask of all splits holds."""
+
+    def labels(index: int) -> LabelsFound:
+        return memory.mask(_mask_at(splits, index)).labels
+
     try:
-        return examine_all(lambda index: memory.mask(_mask_at(splits, index)).labels, sum(map(len, splits)))
+        return examine_all(labels, sum(map(len, splits)), lambda index: str(_mask_at(splits, index)))
     finally:
         memory.save()
 

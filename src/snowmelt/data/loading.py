@@ -16,8 +16,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from snowmelt.data.ahead import made_ahead, moved_ahead
+from snowmelt.data.checking import fault_at
 from snowmelt.data.dataset import AugmentedDataset, EvaluationDataset, Item, collate
-from snowmelt.data.loading_processes import Board, death_of, die_with_parent, explain_deaths, fault_at
+from snowmelt.data.loading_processes import Board, death_of, die_with_parent, explain_deaths
 from snowmelt.data.samples import Batch
 from snowmelt.data.sampling import StepSampler
 from snowmelt.errors import SnowmeltError

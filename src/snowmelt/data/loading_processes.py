@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -70,18 +69,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def fault_at(name: str, error: Exception) -> SnowmeltError:
-    """An error of any kind at one image, as one line that names it; the way there is kept as a note (``--debug``)."""
-    what = " ".join(str(error).split())
-    told = SnowmeltError(
-        f"{name}: reading it failed with {type(error).__name__}{': ' if what else ''}{what}; take it out of the data, "
-        "or see with --debug where it happened",
-        code="loading-failed",
-    )
-    told.add_note("".join(traceback.format_exception(error)))
-    return told
 
 
 def die_with_parent() -> None:

@@ -189,7 +189,7 @@ def keys_of(source: Source) -> list[str]:
 
     Raises ``SnowmeltError`` naming a file that cannot be read.
     """
-    return examine_all(lambda index: key_of(source, index), len(source))
+    return examine_all(lambda index: key_of(source, index), len(source), source.name)
 
 
 def key_of(source: Source, index: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snowmelt.data.checking import BadFiles
+from snowmelt.data.checking import BadFiles, fault_at
 from snowmelt.data.samples import Source, StorableSource, SubsetSource
 from snowmelt.data.store import ImageStore
 from snowmelt.data.threads import compute_alone
@@ -62,6 +62,8 @@ def fill_store(
             return load_working(source, first[key], store.side, store.exact)
         except SnowmeltError as error:
             return error
+        except Exception as error:
+            return fault_at(source.name(first[key]), error)
 
     with ThreadPoolExecutor(threads, initializer=compute_alone) as pool:
         for begin in range(0, len(wanted), 4 * threads):  # so many pictures wait in memory at most

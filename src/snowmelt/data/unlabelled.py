@@ -63,7 +63,7 @@ class UnlabelledSource:
 
     def check(self) -> None:
         try:
-            examine_all(lambda index: self._memory.picture_size(self.files[index]), len(self))
+            examine_all(lambda index: self._memory.picture_size(self.files[index]), len(self), self.name)
         finally:
             self._memory.save()
 

@@ -8,11 +8,13 @@ from snowmelt.config_manager import ConfigManager
 from snowmelt.jobs.page import write_report
 from snowmelt.jobs.planning import plan_experiment
 from snowmelt.jobs.scoring import score_run
+from snowmelt.jobs.signals import going_on_by_itself
 from snowmelt.jobs.teaching import teach_experiment
 from snowmelt.jobs.training import train_experiment
 from snowmelt.reporting import RunFolder
 
 
+@going_on_by_itself()
 def run_demo() -> None:
     """The whole cycle; an earlier demo's student is moved aside, its teacher is reused."""
     started = time.perf_counter()

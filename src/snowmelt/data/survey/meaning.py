@@ -59,11 +59,12 @@ def find_meaning(opened: Opened, tally: Tally) -> Meaning:
                 paths = [tally.mask_path(int(row)) for row in ours[first]]
                 maps[group] = infer_label_map(known, names, Path(opened.spec), paths.__getitem__)
         except SnowmeltError as error:
-            findings.append(_refused(str(error), tally))
+            findings.append(_refused(error, tally))
             continue
         if names is not None and maps[group].classes != names:
             what = f"the classes {', '.join(maps[group].classes)} of a split are not {', '.join(names)}"
-            findings.append(Finding("error", "classes_differ", what, "name the classes (data.classes or classes.txt)"))
+            advice = "name the classes (data.classes or classes.txt)"
+            findings.append(Finding("error", "classes_differ", what, advice, code="data-classes-differ"))
         names = names or maps[group].classes
     if names is None:  # values speak for themselves
         highest = max((value for found in tally.held for value in found.values if value < 255), default=0)
@@ -74,17 +75,17 @@ def find_meaning(opened: Opened, tally: Tally) -> Meaning:
     return meaning
 
 
-def _refused(reason: str, tally: Tally) -> Finding:
+def _refused(reason: SnowmeltError, tally: Tally) -> Finding:
     """The masks as a whole mean nothing."""
-    what, _, advice = reason.partition("; ")
+    what, _, advice = str(reason).partition("; ")
     noisy = np.flatnonzero(tally.rows["rare"] >= NOISY)
     if not len(noisy):
-        return Finding("error", "labels", what, advice)
+        return Finding("error", "labels", what, advice, code=reason.code)
     what += f"; {plural(len(noisy), 'mask')} {'hold' if len(noisy) > 1 else 'holds'} values that hardly any pixel has"
     advice = (
         "that is what JPEG or smooth resizing leaves: round the masks to ids (black and white: cut at 128), save as PNG"
     )
-    return Finding("error", "labels", what, advice, [_mask_item(tally, row) for row in noisy.tolist()])
+    return Finding("error", "labels", what, advice, [_mask_item(tally, row) for row in noisy.tolist()], reason.code)
 
 
 def _unknown_labels(meaning: Meaning, tally: Tally, owners: np.ndarray) -> list[Finding]:
@@ -101,11 +102,12 @@ def _unknown_labels(meaning: Meaning, tally: Tally, owners: np.ndarray) -> list[
     found = []
     if stray:
         what = f"{plural(len(stray), 'mask')} with values that are none of the {len(meaning.classes)} classes"
-        found.append(Finding("error", "labels", what, "mend the masks, or name the classes in classes.txt", stray))
+        advice = "mend the masks, or name the classes in classes.txt"
+        found.append(Finding("error", "labels", what, advice, stray, "mask-label"))
     if noise:
         what = f"{plural(len(noise), 'mask')} with many stray values, each in hardly any pixel"
         advice = "that is what JPEG or smooth resizing leaves: round the masks to ids and save them as PNG"
-        found.append(Finding("error", "noise", what, advice, noise))
+        found.append(Finding("error", "noise", what, advice, noise, "mask-label"))
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from snowmelt.data.checking import examine_all
+from snowmelt.data.checking import examine_all, fault_text
 from snowmelt.data.images import count_values
 from snowmelt.data.labels import LabelsFound
 from snowmelt.data.survey.likeness import BYTES, picture_hash
@@ -41,10 +42,19 @@ FACTS = np.dtype(
 )
 
 
+class Problem(NamedTuple):
+    """Why an item cannot be used, in the words and with the code of training."""
+
+    kind: str
+    row: int
+    message: str
+    code: str
+
+
 class Tally:
     """What the pass found.
 
-    ``rows``: FACTS of each item, parts behind one another. ``problems``: (kind, row, message) of what cannot be used.
+    ``rows``: FACTS of each item, parts behind one another. ``problems``: what cannot be used.
     """
 
     def __init__(self, parts: Sequence[Part], splits: Sequence[np.ndarray]) -> None:
@@ -55,7 +65,7 @@ class Tally:
         self.rows = np.zeros(len(self.splits), FACTS)
         self.rows["held"] = -1
         self.held: list[LabelsFound] = []
-        self.problems: list[tuple[str, int, str]] = []
+        self.problems: list[Problem] = []
         shape = (len(self.names), VALUES)
         self.pixels = np.zeros(shape, np.int64)
         self.images = np.zeros(shape, np.int64)
@@ -79,7 +89,13 @@ class Tally:
         return part.mask_path(index)
 
     def look(self, row: int) -> None:
-        """Measure one item. Never raises ``SnowmeltError``: what cannot be read is a problem of this row."""
+        """Measure one item. Nothing is raised: what cannot be read, for whatever reason, is a problem of this row."""
+        try:
+            self._look(row)
+        except Exception as error:
+            self._note("bad_image", row, SnowmeltError(fault_text(error), code="loading-failed"))
+
+    def _look(self, row: int) -> None:
         part, index = self.place(row)
         shape = self._look_at_picture(part, index, row)
         stated = part.stated(index)
@@ -90,7 +106,7 @@ class Tally:
         try:
             found = part.labels(index)
         except SnowmeltError as error:
-            self._note("bad_mask", row, str(error))
+            self._note("bad_mask", row, error)
             return
         if found is None:
             return
@@ -103,13 +119,13 @@ class Tally:
         try:
             part.compare(index, image, mask)
         except SnowmeltError as error:
-            self._note("other_size", row, str(error))
+            self._note("other_size", row, error)
 
     def _look_at_picture(self, part: Part, index: int, row: int) -> tuple[int, int] | None:
         try:
             picture, shape = part.picture(index, SIDE)
         except SnowmeltError as error:
-            self._note("bad_image", row, str(error))
+            self._note("bad_image", row, error)
             return None
         facts = self.rows[row]
         facts["height"], facts["width"] = shape
@@ -146,9 +162,9 @@ class Tally:
             self.squares[split] += shares**2
             np.add.at(self.sizes, (np.minimum(areas[0][drawn], VALUES - 1), sides), 1)
 
-    def _note(self, kind: str, row: int, message: str) -> None:
+    def _note(self, kind: str, row: int, error: SnowmeltError) -> None:
         with self._lock:
-            self.problems.append((kind, row, message))
+            self.problems.append(Problem(kind, row, str(error), error.code))
 
 
 def bin_of(areas: np.ndarray, long_side: int) -> np.ndarray:
@@ -166,6 +182,6 @@ def pixel_digest(pixels: np.ndarray, shape: tuple[int, ...]) -> bytes:
 def measure(parts: Sequence[Part], splits: Sequence[np.ndarray], done: Callable[[int], None] | None = None) -> Tally:
     """Look at every item of all parts once, on a few threads; ``done`` is told how many are through."""
     tally = Tally(parts, splits)
-    examine_all(tally.look, len(tally.rows), done)
-    tally.problems.sort(key=lambda problem: problem[1])
+    examine_all(tally.look, len(tally.rows), tally.image_path, done)
+    tally.problems.sort(key=lambda problem: problem.row)
     return tally

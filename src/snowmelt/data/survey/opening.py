@@ -79,6 +79,7 @@ def open_parts(
                         "no_train",
                         f"{spec}: has {', '.join(part.split for part in parts)} but no train",
                         "point at a folder that has train/",
+                        code="data-part-missing",
                     )
                 )
         else:
@@ -102,6 +103,7 @@ def _know_classes(opened: Opened, classes: tuple[str, ...] | None, where: str) -
                 "classes_differ",
                 f"{where} has the classes {', '.join(classes)}, {opened.spec} has {', '.join(opened.classes)}",
                 "name the classes of a folder (data.classes) or the categories of a COCO file",
+                code="data-classes-differ",
             )
         )
 
@@ -114,7 +116,7 @@ def _open_folder(
         names = names_for(root, [masks for _, masks in folders.values()], classes)
         _know_classes(opened, names, str(root))
     except SnowmeltError as error:
-        opened.findings.append(Finding("error", "classes", str(error), "mend the list of classes"))
+        opened.findings.append(Finding("error", "classes", str(error), "mend the list of classes", code=error.code))
     parts: list[Part] = []
     code = ""
     for split, (images, masks) in folders.items():
@@ -122,7 +124,7 @@ def _open_folder(
             matches = match_files(images, masks)
         except SnowmeltError as error:
             what, _, advice = str(error).rpartition("; ")
-            opened.findings.append(Finding("error", "folder", what or str(error), advice))
+            opened.findings.append(Finding("error", "folder", what or str(error), advice, code=error.code))
             code = error.code
             continue
         parts.append(FolderPart(split, matches))
@@ -131,11 +133,13 @@ def _open_folder(
             what = (
                 f"{plural(len(missing), 'image')} of {len(matches.images)} without a mask of the same stem in {masks}"
             )
-            opened.findings.append(Finding("error", "no_mask", what, "add the masks or remove the images", missing))
+            advice = "add the masks or remove the images"
+            opened.findings.append(Finding("error", "no_mask", what, advice, missing, "mask-missing"))
         twins = [Item(str(folder / one), split, other=str(folder / two)) for folder, one, two in matches.twins]
         if twins:
             what = f"{plural(len(twins), 'pair')} of files share one stem, so image and mask cannot be matched"
-            opened.findings.append(Finding("error", "same_stem", what, "rename or remove one of each pair", twins))
+            advice = "rename or remove one of each pair"
+            opened.findings.append(Finding("error", "same_stem", what, advice, twins, "data-same-stem"))
         alone = [Item(str(masks / name), split) for name in matches.without_image]
         if alone:
             what = f"{plural(len(alone), 'mask')} without an image of the same stem in {images}"
@@ -156,10 +160,11 @@ def _open_coco(opened: Opened, spec: CocoSpec) -> list[Part]:
         what, _, advice = str(error).rpartition("; ")
         missing = _missing_pictures(spec)
         if not missing:
-            opened.findings.append(Finding("error", "annotations", what or str(error), advice))
+            opened.findings.append(Finding("error", "annotations", what or str(error), advice, code=error.code))
             return []
         what = f"{plural(len(missing), 'picture')} that {spec.json} lists not there in {spec.images}"
-        opened.findings.append(Finding("error", "no_image", what, "add the pictures or remove their entries", missing))
+        advice = "add the pictures or remove their entries"
+        opened.findings.append(Finding("error", "no_image", what, advice, missing, error.code))
         return []
     _know_classes(opened, source.classes, str(spec.json))
     return [CocoPart("train", source)]

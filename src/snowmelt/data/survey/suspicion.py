@@ -28,13 +28,13 @@ def find_unusable(tally: Tally) -> list[Finding]:
     found = []
     for kind, (what, advice) in _UNUSABLE.items():
         items = []
-        for problem, row, message in tally.problems:
+        for problem, row, message, code in tally.problems:
             if problem == kind:
                 path = tally.image_path(row) if kind == "bad_image" else tally.mask_path(row)
-                items.append(Item(path, str(tally.splits[row]), _reason(message, path)))
+                items.append(Item(path, str(tally.splits[row]), _reason(message, path), code=code))
         if items:
             noun = "image" if kind == "bad_image" else "mask"
-            found.append(Finding("error", kind, what.format(n=plural(len(items), noun)), advice, items))
+            found.append(Finding("error", kind, what.format(n=plural(len(items), noun)), advice, items, items[0].code))
     return found
 
 
