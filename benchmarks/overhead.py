@@ -8,13 +8,14 @@ Parts of an epoch, which do not overlap:
     training steps   forward, backward, update, teacher
     waiting          for images
     validation       passes of the networks over the validation images, and their loading
+    checks           whether loss, gradient, teacher and norm statistics of a step are finite, and undoing it if not
     logging          reading losses from the device, learning rates, seeds, counting
     listeners        text log, tables, TensorBoard, progress
     metrics          confusion matrix and scores
     checkpoints      weights and state, written and flushed to the disk
     rest             whatever else happens between the beginning and the end of an epoch
 
-Overhead is the last five. On a GPU every step is waited for here, so that what would hide behind it counts as well.
+Overhead is the last six. On a GPU every step is waited for here, so that what would hide behind it counts as well.
 With a frozen encoder and a cached teacher the steps are shortest, and so the share of all else is largest.
 """
 
@@ -43,9 +44,20 @@ from made_data import make_coco
 from snowmelt.config import with_values
 from snowmelt.evaluation import ConfusionMatrix
 from snowmelt.jobs import train_experiment
-from snowmelt.training import Announcer, Checkpoints, Scorer, TrainingRun, TrainState, loop, out_of_memory, scoring
+from snowmelt.training import (
+    Announcer,
+    Checkpoints,
+    Scorer,
+    TrainingRun,
+    TrainState,
+    loop,
+    out_of_memory,
+    scoring,
+    step,
+)
+from snowmelt.training.buffers import Buffers
 
-PARTS = ("training steps", "waiting", "validation", "logging", "listeners", "metrics", "checkpoints", "rest")
+PARTS = ("training steps", "waiting", "validation", "checks", "logging", "listeners", "metrics", "checkpoints", "rest")
 OVERHEAD = PARTS[3:]
 FROZEN_EPOCHS = 10  # the reference schedule thaws its first block after them
 
@@ -118,6 +130,9 @@ class TimedBatches:
 def watch(stopwatch: Stopwatch) -> None:
     """Put the clock into the loop, at the borders between the parts."""
     stopwatch.wrap(out_of_memory, "train_step", "training steps")
+    for owner, names in ((Buffers, ("keep", "finite", "put_back_unless")), (step, ("finite_images", "find_cause"))):
+        for name in names:
+            stopwatch.wrap(owner, name, "checks")
     stopwatch.wrap(Announcer, "tell", "listeners")
     stopwatch.wrap(Scorer, "score", "validation")
     stopwatch.wrap(Checkpoints, "save_last", "checkpoints")
