@@ -18,20 +18,21 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import running, train_experiment
 from snowmelt.reporting import read_metrics
 from snowmelt.training import Listener
-from snowmelt.training.events import Event, StepEnded
+from snowmelt.training.events import Event, RunStarted, StepEnded
 
 STEPS = 2
 
 
 class At(Listener):
-    """Does something when a step ends, before the others hear of it."""
+    """Does something when the run starts (0) or a step ends, before the others hear of it."""
 
     def __init__(self, deeds: dict[int, Callable[[], object]]) -> None:
         self.deeds = deeds
 
     def receive(self, event: Event) -> None:
-        if isinstance(event, StepEnded) and event.step in self.deeds:
-            self.deeds.pop(event.step)()
+        step = 0 if isinstance(event, RunStarted) else event.step if isinstance(event, StepEnded) else None
+        if step in self.deeds:
+            self.deeds.pop(step)()
 
 
 @pytest.fixture
@@ -113,6 +114,22 @@ def test_a_run_that_goes_on_warns_and_catches_up(tmp_path: Path, at: Any, whole:
     lines = log.read_text().splitlines()
     assert [line for line in lines if " step=4 " in line] and [line for line in lines if "the run goes on" in line]
     same_as(whole, root)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_the_disk_is_full_before_the_first_step(goes_on: bool, tmp_path: Path, at: Any, whole: Path) -> None:
+    at[0], at[2] = limit(1_000_000), limit(UNLIMITED)
+    config = plain(tmp_path, on_write_failure="go_on" if goes_on else "stop")
+    if not goes_on:
+        with pytest.raises(
+            SnowmeltError, match=r"good\.ckpt: cannot be written .*then start again: there is no checkpoint"
+        ):
+            overheard(train_experiment, config)
+        return
+    record, said = overheard(train_experiment, config)
+    assert record["step"] == 6
+    assert "warning: epoch 0, step 0: " in said and "good.ckpt: cannot be written" in said
+    same_as(whole, tmp_path / "plain")
 
 
 def test_a_run_that_could_never_save_again_fails_at_its_end(tmp_path: Path, at: Any) -> None:

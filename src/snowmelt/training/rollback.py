@@ -12,7 +12,7 @@ from snowmelt.errors import SnowmeltError
 from snowmelt.training.causes import NAMES, TEACHER, WEIGHTS
 from snowmelt.training.events import Message, NotFinite, RolledBack
 from snowmelt.training.run import TrainingRun
-from snowmelt.training.saving import parts_of, save_last
+from snowmelt.training.saving import attempt, parts_of, save_last
 from snowmelt.training.state import TrainState
 from snowmelt.training.telling import image_names, name_images, tell_causes
 
@@ -20,12 +20,13 @@ FORMAT = 1
 
 
 def keep_start(run: TrainingRun, state: TrainState) -> None:
-    """Save the position before the first step, the place to go back to until the first epoch is over."""
-    if run.options.rollbacks == 0:
-        return
-    if run.engine.rank == 0:
-        run.checkpoints.save_start(state, parts_of(run))
-    run.engine.barrier()
+    """Save the position before the first step, the place to go back to until the first epoch is over.
+
+    Raises:
+        SnowmeltError: it cannot be written, and the settings end the run then; otherwise there is none to go back to.
+    """
+    if run.options.rollbacks:
+        attempt(run, state, lambda: run.checkpoints.save_start(state, parts_of(run)))
 
 
 def go_back(run: TrainingRun, state: TrainState, row: Mapping[str, int]) -> None:
