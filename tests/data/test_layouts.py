@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from data_files import save_image, save_mask
+from PIL import Image
 
 from snowmelt.data import open_splits
 from snowmelt.data.layouts import KNOWN, Layout, find_layout
@@ -51,6 +52,21 @@ def test_the_usual_name_wins_and_two_unusual_ones_are_asked_about(tmp_path: Path
     assert find_layout(tmp_path, mask_folder="people").mask_folder == "people"
     write(tmp_path, "images", "masks")
     assert find_layout(tmp_path).mask_folder == "masks"
+
+
+@pytest.mark.parametrize(("masks", "given"), [("Labels", None), ("people", "people")])
+def test_a_folder_named_for_masks_is_one_whatever_they_are_stored_as(
+    masks: str, given: str | None, tmp_path: Path
+) -> None:
+    """Whoever looks them over then says what is wrong with them; but what can be read is preferred."""
+    write(tmp_path, "street", masks)
+    for path in (tmp_path / masks).iterdir():
+        Image.open(path).convert("L").save(path.with_suffix(".jpg"))
+        path.unlink()
+    found = find_layout(tmp_path, mask_folder=given)
+    assert (found.image_folder, found.mask_folder) == ("street", masks)
+    write(tmp_path, "street", "zz")
+    assert find_layout(tmp_path).mask_folder == "zz"
 
 
 def write_coco(root: Path, json_file: str, folder: str, **more: object) -> None:

@@ -145,6 +145,22 @@ def test_grey_levels_all_over_are_told_for_the_noise_that_they_are(tmp_path: Pat
     assert not training_takes(tmp_path)
 
 
+def test_labels_that_are_no_ids_are_told_with_the_masks_that_hold_them(tmp_path: Path) -> None:
+    write_scenes(tmp_path, {"": 5}, "binary")
+    change_mask(tmp_path / "masks/003.png", lambda mask: mask * 77)
+    found = looked_at(tmp_path)
+    [error] = [each for each in found.findings if each.level == "error"]
+    assert [(Path(item.file).name, item.detail) for item in error.items] == [("003.png", "value 77")]
+    assert not {"never", "absent"} & set(kinds(found))  # values that mean nothing are missed nowhere
+    assert [each["name"] for each in found.to_dict()["classes"]] == ["value 0", "value 1", "value 77"]
+    for number in range(5):  # no value is missing, and yet they are hardly ids
+        grey = (np.arange(SIDE * SIDE) % 70).reshape(SIDE, SIDE).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / f"masks/{number:03d}.png")
+    [error] = [each for each in looked_at(tmp_path).findings if each.level == "error"]
+    assert {item.detail for item in error.items} == {"values 1, 2, 3, 4, 5, ..."}
+    assert len(error.items) == 5
+
+
 def test_images_are_set_apart_as_training_does_it(tmp_path: Path) -> None:
     write_scenes(tmp_path, {"": 9})
     found = looked_at(tmp_path)

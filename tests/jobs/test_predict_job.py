@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def test_going_on_predicts_what_is_missing_and_nothing_else(exported: str, tmp_p
         predict(exported, tmp_path / "in", output=out)
     (out / "masks" / "2.png").unlink()
     (out / "masks" / "3.png").write_bytes(b"mine")
-    outcome, said = predict(exported, tmp_path / "in", output=out, resume=True)
+    assert json.loads((out / "prediction.json").read_text())["source"] == os.path.realpath(exported)
+    outcome, said = predict(os.path.relpath(exported), tmp_path / "in", output=out, resume=True)
     assert (outcome["images"], outcome["skipped"]) == (1, 3)
     assert "3 of 4 are there already" in said
     assert (out / "masks" / "3.png").read_bytes() == b"mine"

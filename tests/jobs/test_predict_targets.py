@@ -41,6 +41,17 @@ def test_each_kind_has_its_folder_and_its_suffix(tmp_path: Path) -> None:
     }
 
 
+def test_a_source_is_the_same_however_its_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = Targets(tmp_path / "out", ("mask",))
+    source = tmp_path / "run" / "checkpoints" / "best.safetensors"
+    targets.prepare({**ABOUT, "source": str(source)}, ["a", "b"], overwrite=False)
+    monkeypatch.chdir(tmp_path)
+    for same in ("run/checkpoints/best.safetensors", f"{tmp_path}/run//checkpoints/../checkpoints/best.safetensors"):
+        targets.prepare({**ABOUT, "source": same}, ["a", "b"], overwrite=False)
+    with pytest.raises(SnowmeltError, match="source was"):
+        targets.prepare({**ABOUT, "source": "other/best.safetensors"}, ["a", "b"], overwrite=False)
+
+
 def test_what_is_there_is_kept_unless_asked_for_otherwise(tmp_path: Path) -> None:
     items = items_in(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     targets = Targets(tmp_path / "out", ("mask", "overlay"))

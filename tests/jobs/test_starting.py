@@ -12,9 +12,10 @@ from PIL import Image
 from tiny_experiments import overheard, tiny_flags, write_data_folder
 
 from snowmelt.build import open_data, settle
+from snowmelt.config import DataConfig
 from snowmelt.config_manager import ConfigManager
 from snowmelt.errors import SnowmeltError
-from snowmelt.jobs import init_experiment, plan_experiment, prepare, train_experiment
+from snowmelt.jobs import check_data, init_experiment, plan_experiment, prepare, train_experiment
 from snowmelt.jobs.init_text import class_weights
 from snowmelt.jobs.starting import batch_size_for, image_size_for
 
@@ -66,18 +67,42 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     assert config.name == "mine"
     assert config.data.source == str(folder)
     assert config.data.image_size == 96
-    assert config.data.val_fraction == 0.2
+    assert config.data.val_fraction == DataConfig().val_fraction == 0.1
     splits = open_data(config)
-    assert (len(splits.train), len(splits.val)) == (24, 6)
-    auto, _ = settle(ConfigManager.get_config("auto"), 24)
+    assert (len(splits.train), len(splits.val)) == (27, 3)
+    auto, _ = settle(ConfigManager.get_config("auto"), 27)
     assert (config.thaw.progressive, config.thaw.lr_scale) == (auto.thaw.progressive, auto.thaw.lr_scale)
     assert config.training.epochs == auto.training.epochs
     text = path.read_text()
     assert '# classes: ["background", "class_1", "class_2"]' in text
-    assert "6 images are set apart" in text
+    assert "3 images are set apart" in text
+    assert "Scores of so few vary by chance" in text
     assert "(0.33 % of the pixels)" in text  # 1,000 of 300,000
     longest = max(len(line) for line in text.splitlines() if "source" not in line)
     assert longest <= 120
+
+
+def test_as_many_are_set_apart_as_check_data_says_and_as_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_data_folder(tmp_path / "data", count=30)
+    for given in ([], ["data.val_fraction=0.3"]):
+        check_data(prepare("auto", data=str(folder), overrides=given), as_json=True)
+        counts = {split["name"]: split["images"] for split in json.loads(capsys.readouterr().out)["splits"]}
+        overheard(init_experiment, str(folder), output=tmp_path / "mine.yaml", force=True, overrides=given)
+        splits = open_data(ConfigManager.get_config(str(tmp_path / "mine.yaml")))
+        assert {"train": len(splits.train), "val": len(splits.val)} == counts
+    assert counts["val"] > 3
+
+
+def test_masks_in_jpeg_are_named_as_the_cause(tmp_path: Path) -> None:
+    folder = write_data_folder(tmp_path / "data")
+    for path in (folder / "masks").iterdir():
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    with pytest.raises(SnowmeltError, match=r"6 masks cannot be read: masks/000\.jpg \(a JPEG mask .* PNG") as no:
+        init_experiment(str(folder), output=tmp_path / "mine.yaml")
+    assert no.value.code == "data-refused"
 
 
 def test_nothing_is_replaced_without_force(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ IMAGES = ("images", "image", "imgs", "img", "JPEGImages", "photos", "rgb", "inpu
 MASKS = ("masks", "mask", "labels", "label", "SegmentationClass", "annotations", "gt", "ground_truth", "segmentation")
 KNOWN = (
     "images/ beside masks/ (or other names), both inside train/, val/, test/ or the other way round, with equal file "
-    "stems; or COCO JSON files beside their pictures"
+    "stems and masks of ids, not JPEG; or COCO JSON files beside their pictures"
 )
 SAMPLES = 3  # masks that are opened to see whether they are some
 NAMES = 20  # pictures of an annotation file that are looked for
@@ -51,6 +51,8 @@ def find_layout(root: Path, image_folder: str | None = None, mask_folder: str | 
     found = _folders(root, image_folder, mask_folder)
     if found is None and mask_folder is None:
         found = _coco(root)
+    if found is None:  # masks that cannot be read as such, in JPEG or in colours: whoever reads them says why
+        found = _folders(root, image_folder, mask_folder, by_name=True)
     if found is None:
         raise SnowmeltError(
             f"{root}: no layout that is known here: {KNOWN}; rename folders, or give a SPEC", code="data-layout-unknown"
@@ -58,13 +60,17 @@ def find_layout(root: Path, image_folder: str | None = None, mask_folder: str | 
     return found
 
 
-def _folders(root: Path, image_folder: str | None, mask_folder: str | None) -> Layout | None:
+def _folders(root: Path, image_folder: str | None, mask_folder: str | None, by_name: bool = False) -> Layout | None:
+    """The folders by what they hold; or, ``by_name``, those whose name says that masks are in them."""
+    named = {name.lower() for name in (MASKS if mask_folder is None else (mask_folder,))}
     for where, outer in _places(root):
         inner = next((split for split in SPLITS if any((d / split).is_dir() for d in _subfolders(where))), None)
         below = {d.name: d if outer or inner is None else d / inner for d in _subfolders(where)}
         stems = {name: _stems(folder) for name, folder in below.items() if folder.is_dir()}
         stems = {name: found for name, found in stems.items() if found}
         images = [name for name in stems if name == image_folder or (image_folder is None and _is_images(below[name]))]
+        if by_name:
+            images = [name for name in images if name.lower() not in named]
         pairs = [
             (image, mask)
             for image in _preferred(images, IMAGES)
@@ -72,7 +78,7 @@ def _folders(root: Path, image_folder: str | None, mask_folder: str | None) -> L
             if mask != image
             and mask_folder in (None, mask)
             and _belong(stems[image], stems[mask])
-            and _is_masks(below[mask])
+            and (mask.lower() in named if by_name else _is_masks(below[mask]))
         ]
         if not pairs:
             continue

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from snowmelt.data.survey import FEW
+
 RARE = 0.02  # of the pixels
 
 
@@ -78,8 +80,10 @@ def _data(facts: Facts) -> list[str]:
         test = f", {facts.test_images} in test" if facts.test_images else ""
         lines += [f"  # Validation is the data's own val, {facts.val_images} images{test}."]
     else:
+        few = facts.val_images < FEW
         lines += [
             f"  # The data has no val of its own: {facts.val_images} images are set apart, by name and seed.",
+            *(["  # Scores of so few vary by chance; a larger share leaves less to learn from."] if few else []),
             f"  val_fraction: {facts.val_fraction:g}",
         ]
     lines += [

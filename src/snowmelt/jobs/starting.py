@@ -22,7 +22,6 @@ from snowmelt.jobs.request import prepare
 from snowmelt.jobs.surveying import describe_survey, schedule_for, survey_data
 from snowmelt.reporting import finding_line
 
-FEW = 200  # images, of which a tenth would be too few to validate on
 LARGEST = 512
 STEPS = 8  # an epoch, at least: fewer and the schedules would move in jumps
 
@@ -89,12 +88,6 @@ def _name_of(spec: str) -> str:
 def _facts(config: ExperimentConfig, layout: Layout, found: Survey, name: str) -> Facts:
     data, scenes = config.data, layout.source.startswith("scenes")
     train, val = found.count("train"), found.count("val")
-    fraction = None
-    if found.set_apart:
-        total = train + val
-        fraction = 0.2 if total < FEW else data.val_fraction
-        val = min(total - 1, max(1, round(total * fraction)))
-        train = total - val
     device = "CUDA" if torch.cuda.is_available() else "cpu"
     facts = found.tally.rows
     sides = np.maximum(facts["height"], facts["width"])[(facts["height"] > 0) & (found.tally.splits != "test")]
@@ -112,7 +105,7 @@ def _facts(config: ExperimentConfig, layout: Layout, found: Survey, name: str) -
         source=layout.source,
         what=layout.what[0].upper() + layout.what[1:],
         val=layout.val,
-        val_fraction=fraction,
+        val_fraction=data.val_fraction if found.set_apart else None,
         image_folder=layout.image_folder,
         mask_folder=layout.mask_folder,
         is_folder=folder,

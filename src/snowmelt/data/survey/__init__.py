@@ -3,6 +3,6 @@
 from snowmelt.data.survey.findings import Finding, Item
 from snowmelt.data.survey.opening import Opened, open_parts
 from snowmelt.data.survey.surveying import Survey, survey
-from snowmelt.data.survey.suspicion import small_regions
+from snowmelt.data.survey.suspicion import FEW, small_regions
 
-__all__ = ["Finding", "Item", "Opened", "Survey", "open_parts", "small_regions", "survey"]
+__all__ = ["FEW", "Finding", "Item", "Opened", "Survey", "open_parts", "small_regions", "survey"]

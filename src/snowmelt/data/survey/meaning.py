@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ FACTOR = 1.5  # so many times as much: then a class is spread unevenly
 
 @dataclass(frozen=True)
 class Meaning:
-    """``maps``: the meaning of labels in each group of parts; none where it cannot be told."""
+    """``maps``: the meaning of labels in each group of parts; where none can be told, each value is a class."""
 
     classes: tuple[str, ...]
     maps: dict[int, LabelMap]
@@ -48,18 +50,16 @@ def find_meaning(opened: Opened, tally: Tally) -> Meaning:
     names = opened.classes
     for group, checks in sorted(groups.items()):
         ours = np.flatnonzero((owners == group) & (tally.rows["held"] >= 0))
-        held, first = np.unique(tally.rows["held"][ours], return_index=True)
+        held = np.unique(tally.rows["held"][ours])
         if not len(held) and names is None:
             continue
         try:
             if names is not None and (len(names) > 2 or not checks):
                 maps[group] = LabelMap(names)
             else:
-                known = [tally.held[each] for each in held]
-                paths = [tally.mask_path(int(row)) for row in ours[first]]
-                maps[group] = infer_label_map(known, names, Path(opened.spec), paths.__getitem__)
+                maps[group] = infer_label_map([tally.held[each] for each in held], names, Path(opened.spec))
         except SnowmeltError as error:
-            findings.append(_refused(error, tally))
+            findings.append(_refused(error, tally, ours))
             continue
         if names is not None and maps[group].classes != names:
             what = f"the classes {', '.join(maps[group].classes)} of a split are not {', '.join(names)}"
@@ -75,17 +75,27 @@ def find_meaning(opened: Opened, tally: Tally) -> Meaning:
     return meaning
 
 
-def _refused(reason: SnowmeltError, tally: Tally) -> Finding:
-    """The masks as a whole mean nothing."""
+def _refused(reason: SnowmeltError, tally: Tally, ours: np.ndarray) -> Finding:
+    """The masks as a whole mean nothing. Named are those that look like noise, else those with ids behind a gap."""
     what, _, advice = str(reason).partition("; ")
     noisy = np.flatnonzero(tally.rows["rare"] >= NOISY)
     if not len(noisy):
-        return Finding("error", "labels", what, advice, code=reason.code)
+        return Finding("error", "labels", what, advice, _behind_a_gap(tally, ours), reason.code)
     what += f"; {plural(len(noisy), 'mask')} {'hold' if len(noisy) > 1 else 'holds'} values that hardly any pixel has"
     advice = (
         "that is what JPEG or smooth resizing leaves: round the masks to ids (black and white: cut at 128), save as PNG"
     )
     return Finding("error", "labels", what, advice, [_mask_item(tally, row) for row in noisy.tolist()], reason.code)
+
+
+def _behind_a_gap(tally: Tally, ours: np.ndarray) -> list[Item]:
+    """Masks with values above the first that no mask holds; all, where none is missing but there are too many."""
+    held = [tally.held[found].values - {IGNORE_INDEX} for found in tally.rows["held"][ours].tolist()]
+    every = frozenset[int]().union(*held)
+    gap = next(value for value in itertools.count(1) if value not in every)
+    least = gap if any(value > gap for value in every) else 0
+    odd = [(row, sorted(value for value in values if value > least)) for row, values in zip(ours, held, strict=True)]
+    return [_mask_item(tally, int(row), _listed(values)) for row, values in odd if values]
 
 
 def _unknown_labels(meaning: Meaning, tally: Tally, owners: np.ndarray) -> list[Finding]:
@@ -96,8 +106,7 @@ def _unknown_labels(meaning: Meaning, tally: Tally, owners: np.ndarray) -> list[
         labels = meaning.maps.get(int(owners[row]))
         unknown = labels.unknown(tally.held[tally.rows["held"][row]]) if labels else frozenset()
         if unknown:
-            shown = ", ".join(str(value) for value in sorted(unknown)[:5]) + (", ..." if len(unknown) > 5 else "")
-            item = _mask_item(tally, row, f"values {shown}" if len(unknown) > 1 else f"value {shown}")
+            item = _mask_item(tally, row, _listed(sorted(unknown)))
             (noise if tally.rows["rare"][row] >= NOISY else stray).append(item)
     found = []
     if stray:
@@ -109,6 +118,11 @@ def _unknown_labels(meaning: Meaning, tally: Tally, owners: np.ndarray) -> list[
         advice = "that is what JPEG or smooth resizing leaves: round the masks to ids and save them as PNG"
         found.append(Finding("error", "noise", what, advice, noise, "mask-label"))
     return found
+
+
+def _listed(values: Sequence[int]) -> str:
+    shown = ", ".join(str(value) for value in values[:5]) + (", ..." if len(values) > 5 else "")
+    return f"values {shown}" if len(values) > 1 else f"value {shown}"
 
 
 def _mask_item(tally: Tally, row: int, detail: str = "") -> Item:
@@ -147,7 +161,7 @@ def share_out(meaning: Meaning, tally: Tally) -> ClassShares:
 
 def find_uneven(meaning: Meaning, shares: ClassShares) -> list[Finding]:
     """Classes that a split lacks, or that take quite another share of it than of the training images."""
-    if "train" not in shares.splits:
+    if "train" not in shares.splits or not meaning.maps:  # values that mean nothing are missed nowhere
         return []
     train = shares.splits.index("train")
     classes = meaning.classes

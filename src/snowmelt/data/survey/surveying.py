@@ -44,7 +44,7 @@ class Survey:
             "sound": self.sound,
             "val_set_apart_by_name": self.set_apart,
             "splits": [self._split(position) for position in range(len(self.shares.splits))],
-            "classes": [self._class(index) for index in range(len(self.meaning.classes))],
+            "classes": [self._class(index) for index in range(len(self.meaning.classes)) if self._shown(index)],
             "ignored": self._counts(len(self.meaning.classes)),
             "findings": [finding.to_dict() for finding in self.findings],
         }
@@ -60,6 +60,10 @@ class Survey:
                 sizes[key] = dict(zip(("min", "median", "max"), (round(float(v), 3) for v in spread), strict=True))
             sizes["sizes"] = len(np.unique(np.stack([facts["height"], facts["width"]]), axis=1).T)
         return {"name": name, "images": self.count(name), "masks": int(self.shares.masks[position]), **sizes}
+
+    def _shown(self, index: int) -> bool:
+        """Values that mean nothing are classes only where some mask holds them."""
+        return bool(self.meaning.maps) or bool(self.shares.images[:, index].any())
 
     def _class(self, index: int) -> dict[str, Any]:
         small = float(small_regions(self.tally, self.meaning, self.image_size)[index])

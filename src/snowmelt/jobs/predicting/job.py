@@ -115,7 +115,7 @@ def _fit(request: PredictRequest, model: Model) -> Fit:
 def _about(request: PredictRequest, model: Model) -> dict[str, Any]:
     """What decides the results, for the note beside them."""
     return {
-        "source": str(model.file),
+        "source": os.path.realpath(model.file),
         "weights": model.digest,
         "classes": list(model.classes),
         "tile": request.tile,

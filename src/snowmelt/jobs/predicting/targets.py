@@ -90,7 +90,7 @@ class Targets:
         note = self.root / NOTE
         before = self._note(note)
         if before is not None:
-            different = [key for key, value in about.items() if before.get(key) != value]
+            different = [key for key, value in about.items() if not _same(key, before.get(key), value)]
             left = [
                 folder for kind, folder in FOLDERS.items() if kind not in self.kinds and (self.root / folder).exists()
             ]
@@ -132,6 +132,13 @@ class Targets:
                 f"{path}: is no note of a prediction; choose another --output", code="output-taken"
             ) from error
         return content if isinstance(content, dict) else {}
+
+
+def _same(key: str, before: object, now: object) -> bool:
+    """A file is the same however its path is written."""
+    if key == "source" and isinstance(before, str) and isinstance(now, str):
+        return os.path.realpath(before) == os.path.realpath(now)
+    return before == now
 
 
 def write_text(path: Path, text: str) -> None:
