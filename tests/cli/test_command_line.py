@@ -44,6 +44,23 @@ def test_what_needs_no_torch_loads_none(arguments: list[str], tmp_path: Path) ->
     assert answer.returncode == (2 if arguments == ["trian"] else 0)
 
 
+def test_a_mistyped_name_or_setting_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    """Whoever mistypes a name waits for an answer, not for the libraries that the command would have needed."""
+    mistakes = [[command, "plane"] for command in ("train", "teach", "cache", "plan", "compare")]
+    mistakes += [["check-data", "scenes:4", "--set", "data.size=3"], ["--config", "plane"]]
+    code = (
+        "import sys; from snowmelt.cli.app import app, run; from snowmelt.cli.staged import staged\n"
+        f"for words in {mistakes}:\n"
+        "    sys.argv = ['snowmelt', *words]; print(run(staged if words[0].startswith('-') else app))\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    answer = shell("-c", code, folder=tmp_path)
+    assert answer.stdout.splitlines() == [*["1"] * len(mistakes), "heavy: []"]
+    said = answer.stderr.splitlines()
+    assert sum("there is no experiment named 'plane'" in line for line in said) == 6
+    assert len(said) == 7 and "data.size: there is no such setting" in "".join(said)
+
+
 def test_the_version(tmp_path: Path) -> None:
     answer = shell("-c", MAIN, "--version", folder=tmp_path)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"snowmelt {__version__}\n", "")
@@ -83,13 +100,17 @@ def settings_of(root: Path) -> dict[str, Any]:
 def test_the_reference_command_is_the_same_job_as_snowmelt_train(
     snowmelt_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The published line, cut to a step on small pictures; offline, without data, with nothing but its defaults."""
+    """The published line, cut to a step on small pictures; offline, without data, with nothing but its defaults.
+
+    The one is a process of its own, as a shell would start it; the other is this one.
+    """
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
     script = str(ROOT / "train_distillation_staged.py")
     published = ["--config", REFERENCE, "--epochs", "50", "--batch_size", "4"]
-    small = ["--max_steps", "1", "--data", "scenes:4", "--image_size", "64", "--set", "data.workers=0"]
+    small = ["--max_steps", "1", "--data", "scenes:4", "--image_size", "32", "--set", "data.workers=0"]
+    small += ["--set", "training.calibration_batches=1"]
     answer = shell(script, *published, *small, folder=one)
     assert answer.returncode == 0, answer.stderr
     assert ">>> EMBEDDED DATA: 4 training and 4 validation images" in answer.stdout

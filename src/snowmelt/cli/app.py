@@ -97,7 +97,7 @@ def train(
     Ctrl-C (exit code 130) and SIGTERM (143) stop it after the step that it is in, saved for --resume; a second one at
     once.
     """
-    from snowmelt.jobs import prepare, score_run, train_experiment
+    from snowmelt.jobs import prepare
 
     experiment = prepare(
         config,
@@ -114,6 +114,9 @@ def train(
         deterministic=deterministic,
         overrides=set_ or [],
     )
+    # Not before: these import torch, and whoever mistyped a name or a setting need not wait for that. So below, too.
+    from snowmelt.jobs import score_run, train_experiment
+
     if test_only:
         score_run(experiment)
     else:
@@ -136,24 +139,25 @@ def teach(
     set_: Set = None,
 ) -> None:
     """Train the teacher of an experiment, to its plateau; 'train' reuses it."""
-    from snowmelt.jobs import prepare, teach_experiment
+    from snowmelt.jobs import prepare
 
-    teach_experiment(
-        prepare(
-            config,
-            epochs=epochs,
-            batch_size=batch_size,
-            max_steps=max_steps,
-            data=data,
-            val=val,
-            image_size=image_size,
-            device=device and device.value,
-            precision=precision and precision.value,
-            seed=seed,
-            deterministic=deterministic,
-            overrides=set_ or [],
-        )
+    experiment = prepare(
+        config,
+        epochs=epochs,
+        batch_size=batch_size,
+        max_steps=max_steps,
+        data=data,
+        val=val,
+        image_size=image_size,
+        device=device and device.value,
+        precision=precision and precision.value,
+        seed=seed,
+        deterministic=deterministic,
+        overrides=set_ or [],
     )
+    from snowmelt.jobs import teach_experiment
+
+    teach_experiment(experiment)
 
 
 @app.command()
@@ -172,24 +176,25 @@ def cache(
     set_: Set = None,
 ) -> None:
     """Ask the teacher about every training image once and keep its answers; 'train' reuses them."""
-    from snowmelt.jobs import cache_teacher, prepare
+    from snowmelt.jobs import prepare
 
-    cache_teacher(
-        prepare(
-            config,
-            epochs=epochs,
-            batch_size=batch_size,
-            max_steps=max_steps,
-            data=data,
-            val=val,
-            image_size=image_size,
-            device=device and device.value,
-            precision=precision and precision.value,
-            seed=seed,
-            deterministic=deterministic,
-            overrides=set_ or [],
-        )
+    experiment = prepare(
+        config,
+        epochs=epochs,
+        batch_size=batch_size,
+        max_steps=max_steps,
+        data=data,
+        val=val,
+        image_size=image_size,
+        device=device and device.value,
+        precision=precision and precision.value,
+        seed=seed,
+        deterministic=deterministic,
+        overrides=set_ or [],
     )
+    from snowmelt.jobs import cache_teacher
+
+    cache_teacher(experiment)
 
 
 app.command()(compare)
@@ -212,12 +217,15 @@ def plan(
     set_: Set = None,
 ) -> None:
     """Show what will happen, stage by stage, before anything trains."""
-    from snowmelt.jobs import plan_experiment, prepare
+    from snowmelt.jobs import prepare
 
     if as_json and as_csv:
         raise SnowmeltError("--json and --csv exclude each other; choose one", code="option-conflict")
     form = "json" if as_json else "csv" if as_csv else "table"
-    plan_experiment(prepare(config, epochs=epochs, data=data, overrides=set_ or []), form)
+    experiment = prepare(config, epochs=epochs, data=data, overrides=set_ or [])
+    from snowmelt.jobs import plan_experiment
+
+    plan_experiment(experiment, form)
 
 
 @app.command()

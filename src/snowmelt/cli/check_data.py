@@ -23,9 +23,10 @@ def check_data(
     set_: Set = None,
 ) -> None:
     """Look at every image and mask: counts, classes, duplicates, oddities. Exit 1 where training would refuse."""
-    from snowmelt.jobs import check_data as look
     from snowmelt.jobs import prepare
 
     experiment = prepare("auto", data=spec, val=val, image_size=image_size, overrides=set_ or [])
+    from snowmelt.jobs import check_data as look
+
     if not look(experiment, as_json=as_json, output=output):
         raise typer.Exit(1)

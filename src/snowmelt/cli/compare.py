@@ -64,7 +64,7 @@ def compare(
     set_: Set = None,
 ) -> None:
     """Does it help on your data? Train the student in several ways and seeds; give it again to go on after a cut."""
-    from snowmelt.jobs import CompareRequest, compare_experiment, prepare, read_names, read_seeds
+    from snowmelt.jobs import prepare
 
     experiment = prepare(
         config,
@@ -79,5 +79,7 @@ def compare(
         run_name=run_name,
         overrides=set_ or [],
     )
+    from snowmelt.jobs import CompareRequest, compare_experiment, read_names, read_seeds
+
     request = CompareRequest(experiment, read_names(arms), tuple(arm or ()), read_seeds(seeds), budget.value, transfer)
     compare_experiment(request, as_json=as_json)

@@ -35,8 +35,13 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="A.B=C", help="Any other setting.")] = None,
 ) -> None:
     """Staged distillation: the same job as 'snowmelt train CONFIG'."""
-    from snowmelt.jobs import mixed_precision_for, prepare, score_run, train_experiment
+    from snowmelt.jobs import prepare
 
+    precision = None
+    if mixed_precision:
+        from snowmelt.jobs import mixed_precision_for
+
+        precision = mixed_precision_for(device.value if device else "auto")
     experiment = prepare(
         config,
         epochs=epochs,
@@ -46,12 +51,14 @@ def train(
         val=val,
         image_size=image_size,
         device=device and device.value,
-        precision=mixed_precision_for(device.value if device else "auto") if mixed_precision else None,
+        precision=precision,
         run_name=run_name,
         seed=seed,
         deterministic=deterministic,
         overrides=set_ or [],
     )
+    from snowmelt.jobs import score_run, train_experiment  # torch, for which a mistake need not wait
+
     if test_only:
         score_run(experiment)
     else:
