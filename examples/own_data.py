@@ -48,7 +48,7 @@ def main(folder: Path) -> float:
             f"output={folder / 'experiments'}",
             # Small networks and an early thaw, so that this ends in seconds. Leave the rest out for your own data.
             "student={encoder: tu-mobilenetv3_small_050, weights: none, decoder_channels: [32, 16, 16, 8, 8]}",
-            "teacher.network={encoder: tu-mobilenetv3_small_050, weights: none}",
+            "teacher.network={encoder: tu-mobilenetv3_small_050, weights: none, decoder_channels: [32, 16, 16, 8, 8]}",
             "thaw={start: 1, every: 1, lr_scale: 1.0}",
             "training.calibration_batches=1",
         ],
