@@ -5,9 +5,10 @@
 
 A real `snowmelt train` of tiny networks on embedded scenes, with a teacher that is trained first, every listener and a
 checkpoint each epoch, in a process of its own that knows nothing of this. From outside it is looked at whenever its
-metrics.csv has another epoch: resident memory, open files and threads of the process and of all its children, and
-what lies in /dev/shm. Linux only. Exits with 1 where memory rises by more than --bound, or anything else that is
-counted by more than COUNTS over the second half.
+metrics.csv has another epoch: memory that no file stands behind, in RAM or swapped out (a busy system takes pages of
+files back whenever it likes), open files and threads of the process and of all its children, and what lies in
+/dev/shm. Linux only. Exits with 1 where memory rises by more than --bound, or anything else that is counted by more
+than COUNTS over the second half.
 
     slope           bytes an epoch, by least squares over the second half of the epochs, in which nothing thaws
 """
@@ -30,7 +31,7 @@ SNOWMELT = "import sys; sys.argv[0] = 'snowmelt'; from snowmelt.cli.app import m
 ENCODER = "tu-mobilenetv3_small_050"
 COUNTS = 1.0  # files, threads and shared files that may be there more at the end of the second half than at its head
 PAUSE = 0.05  # seconds between two looks at metrics.csv
-PAGE = 4096
+MEMORY = ("RssAnon:", "VmSwap:")  # of /proc/PID/status, in KiB
 
 
 class Seen(NamedTuple):
@@ -120,12 +121,18 @@ def look(pid: int, epoch: int) -> list[Seen]:
     """A process and its children as they are now; nothing where it has just ended."""
     try:
         family = [pid, *children_of(pid)]
-        memory = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family) * PAGE
+        memory = sum(map(memory_of, family))
         files = sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in family)
         threads = sum(len(list(Path(f"/proc/{each}/task").iterdir())) for each in family)
         return [Seen(epoch, memory, files, threads, len(family), shared_by(family))]
     except (OSError, IndexError):
         return []
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a process that no file stands behind."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(MEMORY))
 
 
 def children_of(pid: int) -> Iterator[int]:
