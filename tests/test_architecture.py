@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,14 @@ def modules_imported(tree: ast.AST, package: list[str]) -> Iterator[tuple[int, s
                 yield node.lineno, str(node.args[0].value)
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
 def imports_of(path: Path) -> list[tuple[int, str]]:
     package = ["snowmelt", *path.relative_to(SOURCE).parts[:-1]]
-    return list(modules_imported(ast.parse(path.read_text(), str(path)), package))
+    return list(modules_imported(tree_of(path), package))
 
 
 def neighbours(path: Path) -> Iterator[tuple[int, str]]:
@@ -160,7 +166,7 @@ def test_the_reference_command_is_a_doorway() -> None:
 def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= MOST_LINES["file"], f"{short(path)} holds more than one concept"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             length = node.end_lineno - node.lineno + 1
@@ -183,5 +189,5 @@ def test_no_file_of_tests_is_empty_or_shadows_another() -> None:
     twice = {name for name in names if names.count(name) > 1}
     assert not twice, "pytest imports test files by their bare name"
     for path in TEST_FILES:
-        functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)]
         assert any(node.name.startswith("test_") for node in functions), f"{short(path)} tests nothing"

@@ -17,6 +17,8 @@ import pytest
 from nbclient import NotebookClient
 from tiny_experiments import overheard
 
+from snowmelt.jobs import running
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 NOTEBOOK = EXAMPLES / "distil_your_own.ipynb"
 
@@ -29,14 +31,21 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plots and pictures, which take longer than the training; nobody looks at them. The notebook has them."""
+    for name in ("draw_plots", "draw_predictions"):
+        monkeypatch.setattr(running, name, lambda *_: {})
+
+
+def test_a_folder_of_ones_own(undrawn: None, tmp_path: Path) -> None:
     miou, said = overheard(example("own_data").main, tmp_path)
     assert 0 < miou < 1
     assert "training takes this data" in said
     assert (tmp_path / "experiments/own-data/checkpoints/best.safetensors").exists()
 
 
-def test_a_teacher_of_ones_own(tmp_path: Path) -> None:
+def test_a_teacher_of_ones_own(undrawn: None, tmp_path: Path) -> None:
     outcome, said = overheard(example("own_teacher").main, tmp_path)
     assert outcome["reason"] == "complete"
     assert "Teacher mIoU" in said

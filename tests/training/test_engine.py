@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 import torch
 
@@ -35,6 +38,39 @@ def test_fp16_is_refused_on_the_cpu() -> None:
     with pytest.raises(SnowmeltError, match="precision 16 is for GPUs"):
         resolve_precision("16", "cpu")
     assert mixed_precision_for("cpu") == "bf16"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_fabric_learns_the_version_of_torchmetrics_without_loading_it(
+    monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    """It would load transformers, too, which takes seconds. One that is not installed stays so."""
+    fabric, strategy = module.load_fabric()
+    imports = "lightning_fabric.utilities.imports"
+    monkeypatch.setattr(imports, sys.modules[imports])  # so that it is put back
+    for name in ("torchmetrics", "lightning_fabric", *([imports] if installed else [])):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    asked: list[str] = []
+    searched: list[str] = []
+
+    class Watch:
+        def find_spec(self, name: str, *_: object) -> None:
+            searched.append(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Watch(), *sys.meta_path])
+
+    def version(name: str) -> str:
+        asked.append(name)
+        if not installed:
+            raise PackageNotFoundError(name)
+        return "1.9.0"
+
+    monkeypatch.setattr(module, "version", version)
+    assert module.load_fabric() == (fabric, strategy)
+    assert asked == ["torchmetrics"] and "torchmetrics" not in sys.modules
+    assert "lightning_fabric" in searched and "torchmetrics" not in searched
+    if installed:
+        assert sys.modules[imports]._TORCHMETRICS_GREATER_EQUAL_1_0_0 is True
 
 
 def test_wrapping_anew_keeps_the_parameters_and_works_after_the_old_wrapping_is_gone() -> None:

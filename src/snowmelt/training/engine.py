@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from contextlib import AbstractContextManager
+import sys
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from typing import Any
+from importlib import import_module
+from importlib.metadata import version
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +19,10 @@ from torch.optim import Optimizer
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training.restarting import join_restarted, refuse_shared_store
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
 
 PATIENCE = timedelta(days=1)
 """How long processes wait for each other: while one of them looks at every picture of a large data set. The half hour
@@ -85,6 +93,27 @@ def refuse_lone_tasks() -> None:
         )
 
 
+def load_fabric() -> tuple[type[Fabric], type[DDPStrategy]]:
+    """``Fabric`` and ``DDPStrategy``, imported where they are needed: ``plan`` passes through this module without.
+
+    Lightning Fabric imports torchmetrics, where that is installed, to read its version, and torchmetrics imports
+    transformers: two seconds at the start of every process. It is shown a module that has a version and nothing else.
+    """
+    name = "torchmetrics"
+    if name not in sys.modules and "lightning_fabric" not in sys.modules:
+        with suppress(ImportError):  # not installed, or a Fabric that wants more of it, which is imported below then
+            sys.modules[name] = shown = ModuleType(name)
+            try:
+                shown.__version__ = version(name)  # type: ignore[attr-defined]
+                import_module("lightning_fabric.utilities.imports")
+            finally:
+                sys.modules.pop(name, None)
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    return Fabric, DDPStrategy
+
+
 class Engine:
     """Runs a network on a device, in a precision, in one process or in those that ``torchrun`` started.
 
@@ -98,10 +127,7 @@ class Engine:
         self.device_name = resolve_device(device)
         self.precision = resolve_precision(precision, self.device_name)
         self._compile = compile
-        # Here and not above: `plan` passes through this module and needs no engine, which takes a second to import.
-        from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
-
+        make_fabric, make_ddp = load_fabric()
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run says its precision by itself
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
@@ -114,9 +140,9 @@ class Engine:
                 "devices": local,
                 "num_nodes": processes // local,
                 # Buffers are made equal where that matters (``share_buffers``), not twice in every step.
-                "strategy": DDPStrategy(process_group_backend=backend, broadcast_buffers=False, timeout=PATIENCE),
+                "strategy": make_ddp(process_group_backend=backend, broadcast_buffers=False, timeout=PATIENCE),
             }
-        self.fabric = Fabric(accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options)
+        self.fabric = make_fabric(accelerator=self.device_name, precision=FABRIC_PRECISION[self.precision], **options)
         self.fabric.launch()
 
     @property
