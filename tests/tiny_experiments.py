@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
 from snowmelt.config import ExperimentConfig, merge, with_values
 from snowmelt.config_manager import ConfigManager
+from snowmelt.jobs import running
 
 ENCODER = "tu-mobilenetv3_small_050"
 BLOCKS = 6  # of that encoder
@@ -51,6 +53,18 @@ def overheard(job: Callable[..., Any], *arguments: Any, **options: Any) -> tuple
     with redirect_stdout(said):
         result = job(*arguments, **options)
     return result, said.getvalue()
+
+
+@contextmanager
+def undrawn(*drawn: str) -> Iterator[None]:
+    """Runs without plots and pictures, which take most of the time of so short a run, where no test looks at them.
+
+    ``drawn`` are those that some test does look at, ``plots`` or ``predictions``.
+    """
+    with ExitStack() as patches:
+        for name in {"plots", "predictions"} - set(drawn):
+            patches.enter_context(patch.object(running, f"draw_{name}", lambda *_: {}))
+        yield
 
 
 def write_data_folder(root: Path, count: int = 6, classes: int = 2, size: int = 64) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_experiments import overheard, tiny
+from tiny_experiments import overheard, tiny, undrawn
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.jobs import train_experiment
@@ -48,3 +49,10 @@ def cycle_copy(cycle: Cycle, tmp_path: Path) -> Cycle:
     """The same runs in a place of their own."""
     shutil.copytree(cycle.output, tmp_path / "runs")
     return Cycle(tmp_path / "runs")
+
+
+@pytest.fixture
+def draws_nothing() -> Iterator[None]:
+    """Marks tests, or a file of them, that train and look at no plot."""
+    with undrawn():
+        yield

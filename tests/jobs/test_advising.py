@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from tiny_experiments import BLOCKS, overheard, tiny
 
 from snowmelt.config import ExperimentConfig
@@ -32,6 +33,7 @@ def test_a_student_gets_it_after_its_summary_and_its_teacher_does_not(cycle: Any
     assert "advice" not in json.loads((cycle.teacher / "summary.json").read_text())
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_a_run_with_one_epoch_is_advised_as_any_other(tmp_path: Any) -> None:
     values = {"training": {"epochs": 1}, "thaw": {"start": 0, "every": 2}}
     record, said = overheard(train_experiment, tiny(tmp_path, "thawed", **values))

@@ -14,10 +14,13 @@ from tiny_experiments import overheard, tiny, write_data_folder
 from snowmelt.build import open_data
 from snowmelt.config import with_values
 from snowmelt.errors import SnowmeltError
-from snowmelt.jobs import cache_teacher, caching, score_run, train_experiment
+from snowmelt.jobs import cache_teacher, caching, running, score_run, train_experiment
+from snowmelt.jobs.pictures import draw_predictions
 from snowmelt.models import load_weights
 from snowmelt.reporting import RunFolder
 from snowmelt.teachers import FittedTeacher
+
+pytestmark = pytest.mark.usefixtures("draws_nothing")
 
 
 def cached(cycle: Any, **values: Any) -> Any:
@@ -53,6 +56,7 @@ def test_a_run_reads_the_cache_and_asks_nobody_while_it_trains(
         return original(self, images)
 
     monkeypatch.setattr(FittedTeacher, "__call__", counted)
+    monkeypatch.setattr(running, "draw_predictions", draw_predictions)  # in this test
     config = cached(cycle_copy)
     record, _ = overheard(train_experiment, config)
     assert record["teacher_mode"] == "cached"

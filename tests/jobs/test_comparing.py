@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_experiments import overheard, tiny, write_data_folder
+from tiny_experiments import overheard, tiny, undrawn, write_data_folder
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
@@ -20,6 +20,8 @@ from snowmelt.jobs.session import open_session
 from snowmelt.jobs.teaching import teacher_source
 from snowmelt.reporting import read_metrics
 from snowmelt.teachers import LiveTeaching
+
+pytestmark = pytest.mark.usefixtures("draws_nothing")
 
 ARMS = ("plain", "cooled+thaw")
 TIMES = {
@@ -54,7 +56,8 @@ class Compared:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     first = Compared(tmp_path_factory.mktemp("compared"))
-    _, said = overheard(compare_experiment, first.request())
+    with undrawn("plots"):
+        _, said = overheard(compare_experiment, first.request())
     return Compared(first.output, said)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_experiments import overheard, tiny
+from tiny_experiments import overheard, tiny, undrawn
 
 from snowmelt.config_manager import ConfigManager
 from snowmelt.jobs import run_demo
@@ -29,7 +29,8 @@ def test_the_whole_cycle_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "EMBEDDED DATA" in said
     assert (tmp_path / "demo" / "test_scores.json").is_file()
 
-    _, said = overheard(run_demo)
+    with undrawn():
+        _, said = overheard(run_demo)
     assert "trained first" not in said
     assert len(list(tmp_path.glob("demo.old-*"))) == 1
     assert (tmp_path / "demo" / "test_scores.json").is_file()

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 import yaml
-from tiny_experiments import overheard, tiny
+from tiny_experiments import overheard, tiny, undrawn
 
 import snowmelt.jobs.exporting.job as job
 from snowmelt.errors import SnowmeltError
@@ -28,7 +28,8 @@ ENCODER = "tu-test_efficientnet"  # exported in a few seconds
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student of two classes, trained for an epoch. Look, do not touch."""
     output = tmp_path_factory.mktemp("exported")
-    overheard(train_experiment, tiny(output, "plain", student={"encoder": ENCODER}, training={"epochs": 1}))
+    with undrawn():
+        overheard(train_experiment, tiny(output, "plain", student={"encoder": ENCODER}, training={"epochs": 1}))
     return output / "plain"
 
 

@@ -18,6 +18,8 @@ from snowmelt.jobs.running import adopt_choices
 from snowmelt.models import load_weights, save_weights
 from snowmelt.reporting import read_metrics
 
+pytestmark = pytest.mark.usefixtures("draws_nothing")
+
 
 def test_a_student_keeps_the_teacher_that_it_began_with(tmp_path: Path) -> None:
     """A teacher cut by max_steps is not trained further for the second half of its student."""
@@ -55,11 +57,10 @@ def test_an_image_that_is_gone_is_noticed(tmp_path: Path) -> None:
         overheard(train_experiment, with_values(config, {"training": {"max_steps": None}}), resume=True)
 
 
-def test_auto_weights_stay_what_they_were_when_the_run_began(tmp_path: Path) -> None:
-    config = tiny(tmp_path, training={"epochs": 1, "max_steps": 1})
-    overheard(train_experiment, config)
+def test_auto_weights_stay_what_they_were_when_the_run_began(cycle: Any, tmp_path: Path) -> None:
+    config = cycle.distilled()
     today = with_values(config, {"student": {"weights": "auto"}, "teacher": {"network": {"weights": "auto"}}})
-    adopted = adopt_choices(tmp_path / config.name, today)
+    adopted = adopt_choices(cycle.output / config.name, today)
     assert (adopted.student.weights, adopted.teacher.network.weights) == ("none", "none")
     assert adopt_choices(tmp_path / "nothing here", today) == today
 

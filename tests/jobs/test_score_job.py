@@ -18,6 +18,8 @@ from snowmelt.jobs.scoring import print_score, write_score
 from snowmelt.reporting import read_metrics
 from snowmelt.training import Score
 
+pytestmark = pytest.mark.usefixtures("draws_nothing")
+
 
 def test_student_and_teacher_are_scored_side_by_side(cycle_copy: Any) -> None:
     score, said = overheard(score_run, cycle_copy.distilled())

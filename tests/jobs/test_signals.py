@@ -20,6 +20,8 @@ from snowmelt.jobs.signals import Interrupted, going_on_by_itself, handed_to
 from snowmelt.reporting import TextLog
 from snowmelt.training.events import Event, StepEnded
 
+pytestmark = pytest.mark.usefixtures("draws_nothing")
+
 BOTH = [(Signals.SIGTERM, 143), (Signals.SIGINT, 130)]
 
 

@@ -38,6 +38,7 @@ def write_coco_folder(root: Path) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("draws_nothing")
 @pytest.mark.parametrize("kind", ["binary", "classes", "coco"])
 def test_the_file_is_planned_and_trained_as_it_is(kind: str, tmp_path: Path) -> None:
     """Only networks and size are made small here; the data's lines stay those of the file."""

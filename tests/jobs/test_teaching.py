@@ -20,6 +20,8 @@ from snowmelt.jobs.teaching import find_teacher, late_gain, notices_of, run_fold
 from snowmelt.models import fold_norms, load_weights, save_weights
 from snowmelt.reporting import RunFolder
 
+pytestmark = pytest.mark.usefixtures("draws_nothing")
+
 
 def refusal(config: Any) -> str:
     with pytest.raises(SnowmeltError) as refused:

@@ -114,6 +114,7 @@ def test_contradictory_flags_are_refused_before_a_teacher_is_trained(tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_overwriting_moves_the_old_run_aside(cycle_copy: Any) -> None:
     old = files(cycle_copy.output / "plain")
     record, _ = overheard(train_experiment, cycle_copy.plain(training={"max_steps": 1}), overwrite=True)
@@ -155,11 +156,13 @@ def test_no_teacher_is_trained_for_a_run_that_cannot_go_on(cycle_copy: Any) -> N
     assert sorted((cycle_copy.output / "teachers").iterdir()) == teachers
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_a_run_that_is_resumed_where_none_is_begins(tmp_path: Path) -> None:
     record, _ = overheard(train_experiment, tiny(tmp_path, "plain", training={"max_steps": 1}), resume=True)
     assert record["step"] == 1
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_max_steps_counts_over_the_run_and_a_partial_epoch_is_whole_work(cycle: Any, tmp_path: Path) -> None:
     """Three of four steps: the second epoch is half done, but scored, logged and saved; then the run goes on."""
     root = tmp_path / "plain"
@@ -185,6 +188,7 @@ def test_max_steps_counts_over_the_run_and_a_partial_epoch_is_whole_work(cycle: 
     assert (root / best).read_bytes() == (whole / best).read_bytes()
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_the_teacher_obeys_max_steps_too_and_the_student_is_warned(tmp_path: Path) -> None:
     record, said = overheard(train_experiment, tiny(tmp_path, training={"max_steps": 1}))
     [teacher] = (tmp_path / "teachers").iterdir()
@@ -197,6 +201,7 @@ def test_the_teacher_obeys_max_steps_too_and_the_student_is_warned(tmp_path: Pat
     assert warning in log.read_text()
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_a_folder_is_described_and_not_announced_as_embedded(tmp_path: Path) -> None:
     root = write_data_folder(tmp_path / "set")
     config = tiny(tmp_path / "runs", "plain", data={"source": str(root)}, training={"max_steps": 1})
@@ -227,6 +232,7 @@ def test_bad_data_are_refused_by_name_before_anything_trains(spoil: Any, named: 
     assert made <= {"data-index", "image-store"}  # what is known of the good files is kept, but no run was begun
 
 
+@pytest.mark.usefixtures("draws_nothing")
 def test_auto_says_what_it_chose(tmp_path: Path) -> None:
     config = tiny(tmp_path, "auto", distillation={"enabled": False}, training={"max_steps": 1})
     _, said = overheard(train_experiment, config)

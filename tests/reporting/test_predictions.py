@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from snowmelt.reporting import Prediction, RunFolder, make_panels, save_predictions
+from snowmelt.reporting import Prediction, RunFolder, make_panels, save_panels
 
 CLASSES = ("background", "person")
 
@@ -16,7 +16,7 @@ def prediction(name: str, teacher: bool = True) -> Prediction:
 
 def test_files_by_name(folder: RunFolder) -> None:
     names = ["a.jpg", "sub/b c.png", "a.jpg", "../..", "sub_b_c.png", "人"]
-    paths = save_predictions(folder, [prediction(name) for name in names], CLASSES)
+    paths = save_panels(folder, make_panels([prediction(name) for name in names], CLASSES))
     assert [path.name for path in paths] == [
         "a.jpg.png",
         "sub_b_c.png.png",
@@ -31,6 +31,6 @@ def test_files_by_name(folder: RunFolder) -> None:
 
 
 def test_a_later_epoch_replaces_the_pictures(folder: RunFolder) -> None:
-    save_predictions(folder, [prediction("a")], CLASSES)
-    save_predictions(folder, [prediction("a", teacher=False)], CLASSES)
+    save_panels(folder, make_panels([prediction("a")], CLASSES))
+    save_panels(folder, make_panels([prediction("a", teacher=False)], CLASSES))
     assert [path.name for path in folder.predictions.iterdir()] == ["a.png"]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from snowmelt.reporting import RunFolder, TensorBoardLog, event_file
@@ -97,7 +99,7 @@ def test_no_teacher(folder: RunFolder, fake_run: Callable) -> None:
 
 def test_images(folder: RunFolder, fake_run: Callable) -> None:
     log = TensorBoardLog(folder)
-    panel = np.zeros((10, 20, 3), np.uint8)
+    panel = np.random.default_rng(0).integers(0, 256, (10, 20, 3), np.uint8)
     log.add_images(0, {"early": panel})  # before the start: nowhere to go, no error
     log.receive(fake_run().started())
     log.add_images(3, {"photo": panel})
@@ -106,6 +108,8 @@ def test_images(folder: RunFolder, fake_run: Callable) -> None:
     assert accumulator.Tags()["images"] == ["predictions/photo"]
     (image,) = accumulator.Images("predictions/photo")
     assert (image.step, image.width, image.height) == (3, 20, 10)
+    with Image.open(io.BytesIO(image.encoded_image_string)) as picture:
+        assert np.array_equal(np.asarray(picture), panel)
 
 
 def test_images_of_a_run_that_goes_on_are_not_doubled(folder: RunFolder, fake_run: Callable) -> None:

@@ -11,7 +11,7 @@ from snowmelt.data import Batch, EvaluationDataset, Source, build_evaluation_tra
 from snowmelt.evaluation import predict_classes
 from snowmelt.jobs.session import Session
 from snowmelt.models import load_weights, normalisation_of
-from snowmelt.reporting import Prediction, RunFolder, make_panels, save_layers, save_predictions
+from snowmelt.reporting import Prediction, RunFolder, make_panels, save_layers, save_panels
 from snowmelt.training import TrainingRun
 
 PICTURES = 6
@@ -30,9 +30,10 @@ def draw_predictions(
     if ask is not None:
         teacher = predict_classes(ask(batch.to(session.engine.device))).cpu().numpy()
     predictions = [show(source, index, batch, row, student, teacher) for row, index in enumerate(chosen)]
-    save_predictions(folder, predictions, run.classes)
+    panels = make_panels(predictions, run.classes)
+    save_panels(folder, panels)
     save_layers(folder, predictions, run.classes)
-    return make_panels(predictions, run.classes)
+    return panels
 
 
 def show(

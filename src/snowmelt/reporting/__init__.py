@@ -11,7 +11,7 @@ from snowmelt.reporting.layers import save_layers
 from snowmelt.reporting.not_finite import NotFiniteReport
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
-from snowmelt.reporting.predictions import Prediction, make_panels, save_predictions
+from snowmelt.reporting.predictions import Prediction, make_panels, save_panels
 from snowmelt.reporting.progress import ProgressDisplay
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.summary import RunSummary
@@ -51,7 +51,7 @@ __all__ = [
     "read_text_log",
     "replace_file",
     "save_layers",
-    "save_predictions",
+    "save_panels",
     "sizes_figure",
     "survey_tables",
     "weights_table",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from snowmelt.evaluation import prediction_panel
+from snowmelt.reporting.png import encode_png
 from snowmelt.reporting.run_folder import RunFolder
 
 
@@ -43,17 +43,17 @@ def make_panels(predictions: Iterable[Prediction], classes: Sequence[str]) -> di
     return panels
 
 
-def save_predictions(folder: RunFolder, predictions: Iterable[Prediction], classes: Sequence[str]) -> list[Path]:
-    """Write a panel for each into ``predictions/<name>.png``, replacing those of an earlier epoch."""
+def save_panels(folder: RunFolder, panels: Mapping[str, np.ndarray]) -> list[Path]:
+    """Write each panel of ``make_panels`` into ``predictions/<name>.png``, replacing those of an earlier epoch."""
     folder.predictions.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    for name, panel in make_panels(predictions, classes).items():
+    for name, panel in panels.items():
         stem = file_stem(name)
         path, count = folder.predictions / f"{stem}.png", 1
         while path in paths:
             count += 1
             path = folder.predictions / f"{stem}_{count}.png"
-        Image.fromarray(panel).save(path)
+        path.write_bytes(encode_png(panel))
         paths.append(path)
     return paths
 

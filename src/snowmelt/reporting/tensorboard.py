@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snowmelt.reporting.event_file import EventFile
+from snowmelt.reporting.png import encode_png
 from snowmelt.reporting.run_folder import RunFolder
 from snowmelt.reporting.tables import metrics_row
 from snowmelt.training.events import EpochEnded, EpochRecord, Event, Listener, RolledBack, RunStarted, StepEnded
@@ -55,12 +56,9 @@ class TensorBoardLog(Listener):
 
     def add_images(self, epoch: int, panels: Mapping[str, np.ndarray]) -> None:
         """Show panels, (H, W, 3) uint8 by name, under ``predictions/``. Nothing happens before the run starts."""
-        from torch.utils.tensorboard.summary import image
-
         if self._started:
             self._epochs = _there(self._epochs, self._folder.logs, epoch)
-            pictures = [image(f"predictions/{name}", panel, dataformats="HWC") for name, panel in panels.items()]
-            self._epochs.add(pictures, epoch)
+            self._epochs.add([_picture(f"predictions/{name}", panel) for name, panel in panels.items()], epoch)
 
     def close(self) -> None:
         for file in (self._epochs, self._steps):
@@ -95,6 +93,14 @@ def _summaries(scalars: Mapping[str, float]) -> list[Summary]:
     from torch.utils.tensorboard.summary import scalar  # slow to import
 
     return [scalar(tag, value) for tag, value in scalars.items()]
+
+
+def _picture(tag: str, panel: np.ndarray) -> Summary:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    height, width, channels = panel.shape
+    encoded = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encode_png(panel))
+    return Summary(value=[Summary.Value(tag=tag, image=encoded)])
 
 
 def _there(file: EventFile | None, folder: Path, step: int) -> EventFile:
