@@ -1,4 +1,7 @@
-"""One of the two processes that ``torchrun`` starts, and starts again, for test_restarts.py."""
+"""``torchrun`` for test_restarts.py, whose two processes it starts, and starts again, as forks of itself.
+
+They have imported then what a program of their own would import four times in all, which took longer than the rest.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+import lightning_fabric.strategies  # noqa: F401  # what is imported late: here, so that no fork has to
 import torch
+from forking_torchrun import launch
 from tiny_experiments import tiny
 
 from snowmelt.errors import SnowmeltError, Stopped
@@ -31,8 +36,7 @@ def strike(state: TrainState, rank: int) -> None:
         os.kill(os.getpid(), Signals.SIGKILL)
 
 
-def main(output: Path) -> None:
-    torch.set_num_threads(1)
+def work(output: Path) -> None:
     for name in ("finish", "give_advice", "write_report"):  # takes time, and has tests of its own
         setattr(running, name, lambda *_: None)
     incarnation = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
@@ -66,4 +70,5 @@ def main(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    launch(sys.argv[2:], work, Path(sys.argv[1]))

@@ -20,8 +20,8 @@ AGENT = os.getppid()
 
 def test_one_process_of_two_is_killed_and_the_run_ends_where_it_would_have(tmp_path: Path) -> None:
     """Before that the same process alone gets SIGTERM, and both stop; after it one breaks off while the other waits."""
-    script = [str(TESTS / "jobs" / "restarted_process.py"), str(tmp_path)]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1", *script]
+    options = ["--nproc_per_node=2", "--max-restarts=1"]
+    launch = [str(TESTS / "jobs" / "restarted_process.py"), str(tmp_path), *options]
     paths = [str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(

@@ -1,7 +1,4 @@
-"""The runs of test_processes.py: trains and leaves the weights.
-
-With arguments it is one of the processes that ``torchrun`` starts; without, it forks as many as it is asked for.
-"""
+"""The runs of test_processes.py: forks as many processes as it is asked for, which train and leave the weights."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from typing import Any
 import lightning_fabric  # noqa: F401  # the engine imports it when it is made, which would be once in every fork
 import torch
 from faults import Fault
+from forking_torchrun import launch
 from tiny_runs import Recorder, mislead, network_without_batch_statistics, start_run
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -156,8 +154,17 @@ def join(rank: int, processes: int, port: int, folder: str, *run: Any) -> None:
     train(Path(folder), *run)
 
 
+def under_torchrun(folder: str, *run: Any) -> None:
+    """Be a ``torchrun`` with two processes."""
+    os.dup2(os.open(f"{folder}/said.torchrun", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(2, 1)
+    launch(["--nproc_per_node=2"], train, Path(folder), *run)
+
+
 def serve() -> None:
     """Read what to train, a line each, and answer with the exit codes of the processes that did.
+
+    No number of processes means two of a ``torchrun``, whose code it is then.
 
     Nothing was computed here before a fork, so nothing of PyTorch's that a fork does not survive has begun.
     """
@@ -167,7 +174,8 @@ def serve() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        crew = [context.Process(target=join, args=(rank, processes, port, *run)) for rank in range(processes)]
+        crew = [context.Process(target=join, args=(rank, processes, port, *run)) for rank in range(processes or 0)]
+        crew = crew or [context.Process(target=under_torchrun, args=run)]
         for member in crew:
             member.start()
         for member in crew:
@@ -180,7 +188,4 @@ def serve() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if len(sys.argv) > 1:
-        train(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
-    else:
-        serve()
+    serve()
