@@ -11,7 +11,7 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file
 from test_step import make_batch, ready
-from tiny_runs import SMALL, Recorder, random_teacher, same_tensors, start_run
+from tiny_runs import QUICKLY_COMPILED, SMALL, Recorder, random_teacher, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses import feature_matching
@@ -157,7 +157,8 @@ def test_compiling_keeps_the_taps_across_thaws(tmp_path: Path) -> None:
     losses, runs = [], []
     for name in ("plain", "compiled"):
         recorder = Recorder()
-        run = start_run(tmp_path / name, listeners=(recorder,), distillation=ALONE, training={"epochs": 2})
+        changes: dict[str, Any] = {"student": QUICKLY_COMPILED, "distillation": ALONE, "training": {"epochs": 2}}
+        run = start_run(tmp_path / name, listeners=(recorder,), **changes)
         if name == "compiled":
             run.engine._compile = "aot_eager"
         fit(run)

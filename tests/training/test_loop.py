@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import Recorder, same_tensors, start_run
+from tiny_runs import QUICKLY_COMPILED, Recorder, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.training import Message, TrainState, fit
@@ -122,30 +122,17 @@ def test_a_teacher_that_is_not_better_is_called_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiling_gives_the_same_run_across_thaws(tmp_path: Path, backend: str) -> None:
+def test_compiling_starts_anew_at_every_stage_and_gives_the_same_run(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trap 13: a compiled frame from before a thaw would leave the new block without gradients."""
-    plain = start_run(tmp_path / "plain", training={"epochs": 3})
+    changes: dict[str, Any] = {"student": QUICKLY_COMPILED, "training": {"epochs": 3}}
+    plain = start_run(tmp_path / "plain", **changes)
     fit(plain)
-    compiled = start_run(tmp_path / "compiled", training={"epochs": 3})
-    compiled.engine._compile = backend
-    fit(compiled)
-    # Another order of summation moves a weight with a tiny gradient by up to a step of AdamW.
-    steps = 6 * 1e-3
-    for name, value in plain.network.state_dict().items():
-        torch.testing.assert_close(compiled.network.state_dict()[name], value, rtol=0.02, atol=steps, msg=str(name))
-    moved = [
-        group["name"]
-        for group in compiled.optimizer.param_groups
-        if any(parameter in compiled.optimizer.state for parameter in group["params"])
-    ]
-    assert moved == ["decoder", *compiled.thaw.blocks[:2]]
-
-
-def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[int] = []
     recorder = Recorder()
-    run = start_run(tmp_path, listeners=(recorder,), training={"epochs": 3})
-    run.engine._compile = "eager"
+    run = start_run(tmp_path / "compiled", listeners=(recorder,), **changes)
+    run.engine._compile = backend
+    compiled: list[int] = []
     really = torch.compile
 
     def counted(network: torch.nn.Module, **options: Any) -> Any:
@@ -154,6 +141,16 @@ def test_compiling_starts_anew_at_every_stage(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(torch, "compile", counted)
     fit(run)
+    # Another order of summation moves a weight with a tiny gradient by up to a step of AdamW.
+    steps = 6 * 1e-3
+    for name, value in plain.network.state_dict().items():
+        torch.testing.assert_close(run.network.state_dict()[name], value, rtol=0.02, atol=steps, msg=str(name))
+    moved = [
+        group["name"]
+        for group in run.optimizer.param_groups
+        if any(parameter in run.optimizer.state for parameter in group["params"])
+    ]
+    assert moved == ["decoder", *run.thaw.blocks[:2]]
     assert sorted(set(compiled)) == [0, 1, 2]
     told = recorder.of(StageCompiled)
     assert [event.epoch for event in told] == [0, 1, 2] and all(event.seconds > 0 for event in told)
