@@ -81,7 +81,7 @@ def test_the_file_has_the_keys_that_are_promised(output: Path, distilled: Any) -
         {"group", "low", "high", "regions", "miou", "teacher_miou"} for _ in content["by_size"]
     ]
     assert [row["group"] for row in content["by_brightness"]] == ["dark", "middle", "bright"]
-    assert [set(row) for row in content["worst"]] == [{"name", "miou", "teacher_miou", "overlay"}] * 3
+    assert [set(row) for row in content["worst"]] == [{"name", "miou", "teacher_miou", "overlay", "layers"}] * 3
 
 
 def test_the_scores_are_those_of_test_only_and_of_compare(output: Path, distilled: Any, cycle: Any, asked: Any) -> None:
@@ -159,9 +159,14 @@ def test_pictures_of_the_worst_and_nothing_left_over(output: Path, distilled: An
         assert (folder / row["overlay"]).is_file()
         with Image.open(folder / row["overlay"]) as picture:
             assert picture.width > 5 * 200  # image, truth, teacher, student, errors
+        assert list(row["layers"]) == ["image", "truth", "teacher", "student", "errors"]
+        assert all((folder / file).is_file() for file in row["layers"].values())
+    assert len(list((folder / "test" / "layers").iterdir())) == 5 * len(content["worst"])
+    page = (output / "distilled" / "report.html").read_text()
+    assert page.count('id="worst-') == len(content["worst"])
     plots = {"iou_by_class.png", "confusion.png", "confusion_teacher.png", "reliability.png", "groups.png"}
     pictures = {Path(row["overlay"]).name for row in content["worst"]}
-    assert {path.name for path in (folder / "test").iterdir()} == plots | pictures
+    assert {path.name for path in (folder / "test").iterdir()} == plots | pictures | {"layers"}
     assert {path.name for path in folder.iterdir()} == {"test", "test.json"}
     assert "distilled on 4 test images" in said
     assert content["worst"][0]["name"] in said
@@ -178,6 +183,7 @@ def test_a_run_alone_again_with_fewer_pictures_and_the_last_weights(output: Path
     assert len(list((root / "evaluation" / "val").glob("worst-*"))) == 2
     assert evaluate(root, split="val", worst=0)[0]["worst"] == []
     assert not list((root / "evaluation" / "val").glob("worst-*"))
+    assert not (root / "evaluation" / "val" / "layers").exists()
     last, _ = evaluate(root, split="train", weights="last", worst=0)
     assert last["weights"] == "checkpoints/last.safetensors"
     assert "trained on" in last["notes"][0]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import pytest
@@ -15,8 +17,9 @@ from tiny_experiments import overheard, tiny, undrawn
 
 import snowmelt.jobs.exporting.job as job
 from snowmelt.errors import SnowmeltError
-from snowmelt.export import read_facts
+from snowmelt.export import MOST_DROP, quantise, read_facts
 from snowmelt.jobs import ExportRequest, export_run, read_size, train_experiment
+from snowmelt.jobs.exporting import quantising
 from snowmelt.jobs.exporting.quantising import CALIBRATION_IMAGES, calibration_source, open_data_of
 from snowmelt.jobs.opening import open_run
 from snowmelt.reporting import replace_file
@@ -107,15 +110,30 @@ def test_weights_are_opened_again(run: Path, tmp_path: Path, published: tuple[Pa
             assert torch.equal(again.network(images), trained.network(images))
 
 
-def test_int8_that_costs_too_much_is_refused_and_nothing_written(
+def test_int8_that_costs_too_much_is_refused_and_force_writes_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snowmelt.jobs.exporting.quantising.MOST_DROP", -1.0)
+    """Black pictures teach ranges that cut off whatever real ones hold."""
+    monkeypatch.setattr(quantising, "quantise", lambda model, images: quantise(model, (0 * each for each in images)))
     path = tmp_path / "out" / "int8.onnx"
     request = ExportRequest(str(run), int8=True, size=(64, 64), output=path)
-    with pytest.raises(SnowmeltError, match=r"int8 costs too much: mIoU .* nothing was written; --force writes it"):
+    with pytest.raises(
+        SnowmeltError, match=r"int8 costs too much: mIoU .* nothing was written; --force writes it"
+    ) as no:
         overheard(export_run, request)
+    assert no.value.code == "export-accuracy"
     assert not path.parent.exists() or not list(path.parent.iterdir())
+    outcome, said = overheard(export_run, replace(request, force=True))
+    assert "written because of --force" in said
+    told = outcome["metadata"]["quantisation"]
+    assert told["miou_float"] - told["miou_int8"] > MOST_DROP
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("int8", "holds"), [(0.751, True), (0.749, False), (0.9, True), (math.nan, False)])
+def test_a_point_is_what_int8_may_cost(int8: float, holds: bool) -> None:
+    facts, model = cast(Any, None), onnx.ModelProto()
+    assert quantising.Quantised(model, facts, 1, 1, 0.76, int8).holds == holds
 
 
 def test_default_places_and_json(

@@ -244,6 +244,14 @@ def test_it_prints_with_plots_and_everything_opened(opened: Opened, tmp_path: Pa
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert max(box[2] - box[0] for box in opened.boxes("#drawing-loss .main-svg")) <= 660
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 900})  # A4 within its margins; what is wider shrinks every page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
+    for left, top, right, bottom in opened.boxes(".drawing .main-svg"):
+        assert right - left <= 661
+        assert bottom - top <= 800  # a plot that is higher is cut in two
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() > 0
     page.pdf(path=tmp_path / "page.pdf")

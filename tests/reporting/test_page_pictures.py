@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,36 @@ def test_nothing_from_elsewhere_and_nothing_that_is_no_picture(folder: RunFolder
 def test_a_link_out_of_the_folder_is_not_followed(folder: RunFolder, tmp_path: Path) -> None:
     (folder.predictions / "link.png").symlink_to(noise(tmp_path / "outside.png", 4))
     assert Budget(10**6).take(folder.predictions, "link.png") is None
+
+
+def test_the_worst_images_come_in_layers_where_they_are_there(folder: RunFolder) -> None:
+    for layer in ("image", "student"):
+        noise(folder.root / "evaluation" / "test" / "layers" / f"{layer}.png", 8)
+    content = evaluation(CLASSES, overlay="test/worst.png")
+    content["worst"][0]["layers"] = {layer: f"test/layers/{layer}.png" for layer in ("student", "image", "errors")}
+    (folder.root / "evaluation" / "test.json").write_text(json.dumps(content))
+    [sheet] = read_run(folder).sheets
+    sheet = replace(sheet, who="teacher")
+    budget = Budget(10**6)
+    [worst] = worst_of(sheet, folder.root, budget)
+    assert list(worst.layers) == ["image", "teacher"]  # as the page calls it, in the order of the slider
+    assert budget.unreadable == ["test/layers/errors.png"]
+
+
+def test_layers_of_the_worst_have_a_slider_and_nothing_that_scrolls(
+    folder: RunFolder, fake_run: Callable[..., Any]
+) -> None:
+    fill(folder, fake_run(), classes=CLASSES)
+    noise(folder.root / "evaluation" / "test" / "worst.png", 8)
+    content = evaluation(CLASSES, overlay="test/worst.png")
+    for layered in (False, True):
+        if layered:
+            content["worst"][0]["layers"] = {layer: "test/worst.png" for layer in ("image", "student")}
+        (folder.root / "evaluation" / "test.json").write_text(json.dumps(content))
+        writing.write_page(folder)
+        page = folder.report_file.read_text()
+        assert ('id="worst-1"' in page) == layered
+        assert ('<figure class="sample worst">' in page) != layered
 
 
 @pytest.mark.parametrize("overlay", ["test/worst.png", "evaluation/test/worst.png"])

@@ -107,6 +107,20 @@ def test_rates_begin_where_a_block_learns(folder: RunFolder, fake_run: Callable[
     assert len(plot.keys) == 3
 
 
+def test_a_decoder_at_the_rate_of_its_blocks_is_drawn_in_dashes_on_top(
+    folder: RunFolder, fake_run: Callable[..., Any]
+) -> None:
+    content = read_run(fill(folder, fake_run()))
+    rows = [{**row, **{name: row["lr/decoder"] for name in row if name.startswith("lr/")}} for row in content.metrics]
+    [plot] = [plot for plot in curve_plots(replace(content, metrics=rows)) if plot.name == "rates"]
+    assert [(key.label, key.dash) for key in plot.keys] == [("decoder", "dash"), ("blocks.6 to blocks.3", "solid")]
+    assert [(trace["name"], trace["line"]["dash"]) for trace in plot.traces] == [
+        ("blocks.6 to blocks.3", "solid"),
+        ("decoder", "dash"),
+    ]
+    assert [plot.traces[key.traces[0]]["name"] for key in plot.keys] == [key.label for key in plot.keys]
+
+
 def test_weights_that_move_have_a_plot(folder: RunFolder, fake_run: Callable[..., Any]) -> None:
     content = read_run(fill(folder, fake_run()))
     rows = [{**row, "alpha": 0.1 * index, "weights/kl": 1.0} for index, row in enumerate(content.metrics)]

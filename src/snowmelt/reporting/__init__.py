@@ -7,7 +7,7 @@ from snowmelt.reporting.comparison_table import budget_table, comparison_tables
 from snowmelt.reporting.csv_cells import replace_file
 from snowmelt.reporting.evaluation_plots import draw_evaluation
 from snowmelt.reporting.evaluation_table import evaluation_tables
-from snowmelt.reporting.layers import save_layers
+from snowmelt.reporting.layers import save_layers, write_layers
 from snowmelt.reporting.not_finite import NotFiniteReport
 from snowmelt.reporting.plan_table import plan_csv, plan_table, weights_table
 from snowmelt.reporting.plots import draw_plots
@@ -55,4 +55,5 @@ __all__ = [
     "sizes_figure",
     "survey_tables",
     "weights_table",
+    "write_layers",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,17 +34,23 @@ def save_layers(folder: RunFolder, predictions: Iterable[Prediction], classes: S
         entry: dict[str, Any] = {"name": each.name, "miou": _score(each.student, each.truth, len(classes))}
         if each.teacher is not None:
             entry["teacher_miou"] = _score(each.teacher, each.truth, len(classes))
-        entry["layers"] = {}
-        for layer, picture in _pictures(each, len(classes)).items():
-            name = f"{number:02d}_{file_stem(each.name)[:60]}_{layer}.webp"
-            Image.fromarray(picture).save(target / name, quality=82, method=2)
-            entry["layers"][layer] = f"layers/{name}"
-            written.add(name)
+        names = write_layers(target, number, each, classes)
+        entry["layers"] = {layer: f"layers/{name}" for layer, name in names.items()}
+        written.update(names.values())
         entries.append(entry)
     replace_file(folder.predictions / "layers.json", json.dumps({"format": 1, "images": entries}, indent=1) + "\n")
     for path in target.glob("*.webp"):
         if path.name not in written:
             path.unlink()
+
+
+def write_layers(target: Path, number: int, each: Prediction, classes: Sequence[str]) -> dict[str, str]:
+    """The pictures of one prediction, in a folder that is there; the name of each layer's file."""
+    names = {}
+    for layer, picture in _pictures(each, len(classes)).items():
+        names[layer] = f"{number:02d}_{file_stem(each.name)[:60]}_{layer}.webp"
+        Image.fromarray(picture).save(target / names[layer], quality=82, method=2)
+    return names
 
 
 def _pictures(each: Prediction, classes: int) -> dict[str, np.ndarray]:

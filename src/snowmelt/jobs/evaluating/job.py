@@ -104,8 +104,8 @@ def _write(path: Path, content: dict[str, Any], material: Material, worst: list[
     try:
         pictures.mkdir(parents=True, exist_ok=True)
         draw_evaluation(pictures, content)
-        for row, picture in zip(content["worst"], draw_worst(material, worst, pictures), strict=True):
-            row["overlay"] = str(picture.relative_to(path.parent))
+        for row, drawn in zip(content["worst"], draw_worst(material, worst, pictures), strict=True):
+            row.update(drawn)
         replace_file(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     except OSError as error:
         raise SnowmeltError(

@@ -92,7 +92,8 @@ def _scores(rows: Sequence[Row], who: str) -> Plot:
     if known:
         best, at = max(known, key=lambda pair: pair[0])
         mark = {"symbol": "circle-open", "size": 11, "color": STUDENT, "line": {"width": 2}}
-        traces.append({**line([at], [best], STUDENT, "best so far"), "mode": "markers", "marker": mark})
+        point = {"mode": "markers", "marker": mark, "cliponaxis": False}  # whole in the last epoch, too
+        traces.append({**line([at], [best], STUDENT, "best so far"), **point})
         keys.append(Key(f"best: {best:.4f} in epoch {at}", STUDENT, (len(traces) - 1,), "dot"))
         alt += f" Best {best:.4f} in epoch {at}."
     layout = {"yaxis": {"rangemode": "tozero", "title": {"text": "mIoU"}}}
@@ -124,10 +125,20 @@ def _rates(rows: Sequence[Row]) -> Plot | None:
         color, dash = LINES[index % len(LINES)], DASHES[index // len(LINES) % len(DASHES)]
         traces.append(line(epochs_of(rows), values, color, label, dash, connectgaps=False, hovertemplate="%{y:.2e}"))
         keys.append(Key(label, color, (index,), dash))
+    if any(_meet(curves[0][1], other) for _, other in curves[1:]):  # on top, with what lies below between its dashes
+        decoder = {**traces[0], "line": {**traces[0]["line"], "dash": "dash"}}
+        traces = [*traces[1:], decoder]
+        keys = [replace(key, traces=((key.traces[0] - 1) % len(traces),)) for key in keys]
+        keys[0] = replace(keys[0], dash="dash")
     layout = {"yaxis": {"type": "log", "title": {"text": "learning rate"}, "exponentformat": "power", "dtick": 1}}
     alt = f"Learning rates at the first step of each epoch. Decoder: {_ends(rows, 'lr/' + groups[0])}."
     note = "At the first step of each epoch. A block has a line from where it learns."
     return Plot("rates", "Learning rates", alt, traces, layout, 240, tuple(keys), note)
+
+
+def _meet(one: Sequence[float | None], other: Sequence[float | None]) -> bool:
+    """Whether two curves are the same somewhere, so that one would hide the other."""
+    return any(value is not None and value == each for value, each in zip(one, other, strict=True))
 
 
 def _agreement(rows: Sequence[Row]) -> Plot | None:

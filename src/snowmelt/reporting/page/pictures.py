@@ -104,16 +104,25 @@ def panels_of(content: RunContent, budget: Budget) -> list[Sample]:
 
 
 def worst_of(sheet: Sheet, root: Path, budget: Budget) -> list[Sample]:
-    """The images that an evaluation found worst; its pictures are named from the run folder or from its own."""
+    """The images that an evaluation found worst; its pictures are named from the run folder or from its own.
+
+    Evaluations of before they came in layers have a panel, which shows all side by side.
+    """
     found = []
     for entry in listed(sheet.rest.get("worst")):
         if not isinstance(entry, dict):
             continue
-        layers, overlay = {}, entry.get("overlay")
-        if overlay:
-            beside = root / "evaluation" / str(overlay)
-            uri = budget.take(root, f"evaluation/{overlay}" if beside.is_file() else overlay)
-            layers = {} if uri is None else {"panel": uri}
+        files = entry.get("layers")
+        if isinstance(files, dict):
+            named = {sheet.who if layer == "student" else layer: files[layer] for layer in LAYERS if layer in files}
+        else:
+            named = {"panel": entry["overlay"]} if entry.get("overlay") else {}
+        layers = {}
+        for layer, file in named.items():
+            beside = root / "evaluation" / str(file)
+            uri = budget.take(root, f"evaluation/{file}" if beside.is_file() else file)
+            if uri is not None:
+                layers[layer] = uri
         scores = number(entry.get("miou")), number(entry.get("teacher_miou"))
         found.append(Sample(str(entry.get("name", "")), layers, *scores))
     return found

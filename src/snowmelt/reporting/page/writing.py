@@ -92,6 +92,7 @@ def make_page(content: RunContent, plain: words.Plain | None = None, teaches: bo
         "samples": samples,
         "panels": panels,
         "worst": worst,
+        "panelled": any("panel" in each.layers for each in worst),  # as they were before they came in layers
         "swatches": _swatches(content.classes),
         "settings": _settings(content.settings),
         "provenance": _provenance(content.provenance),

@@ -59,19 +59,28 @@
   // --- drawing -----------------------------------------------------------------------------------------------------
   const state = new Map(); // name -> {zoom, hidden}: what the reader did outlives a change of colours
 
+  const PAPER_WIDTH = 660, PAPER_HEIGHT = 780, DENSEST = 0.52; // pixels; rows of classes may come so close in print
+
   function draw(plot, width) {
     const place = drawing(plot.name);
     if (!place) return;
+    place.style.zoom = "";
     const kept = state.get(plot.name) || { zoom: null, hidden: new Set() };
     state.set(plot.name, kept);
     const room = Math.floor(width || place.parentElement.clientWidth);
     const wide = Math.max(plot.least, Math.min(room, plot.most || room));
     const layout = layoutOf(plot, wide);
+    if (width && wide <= width && plot.height > PAPER_HEIGHT) {
+      layout.height = Math.max(PAPER_HEIGHT, Math.ceil(DENSEST * plot.height));
+      layout.yaxis.tickfont.size = 10;
+    }
+    place.style.height = layout.height + "px";
     if (kept.zoom) layout.xaxis.range = kept.zoom;
     const data = coloured(plot.data, getComputedStyle(root), false)
       .map((trace, index) => ({ ...trace, visible: !kept.hidden.has(index) }));
     if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
     window.Plotly.react(place, data, layout, { displayModeBar: false, responsive: false, doubleClick: "reset" });
+    if (width && wide > width) place.style.zoom = String(width / wide); // else the whole page shrinks until it fits
     if (plot.epochs && !place.dataset.heard) {
       place.dataset.heard = "yes";
       place.on("plotly_relayout", shareZoom);
@@ -186,7 +195,7 @@
     root.classList.add("printing");
     closed = [...document.querySelectorAll("details:not([open])")];
     closed.forEach((each) => { each.open = true; });
-    if (window.Plotly) drawAll(660);
+    if (window.Plotly) drawAll(PAPER_WIDTH);
   });
   window.addEventListener("afterprint", () => {
     root.classList.remove("printing");
