@@ -41,7 +41,10 @@ class Scene:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the pictures of the documents from a run of their own.")
     parser.add_argument("--output", type=Path, default=ROOT / "experiments", help="where the run lies, or will lie")
-    config = with_values(ConfigManager.get_config(str(SETTINGS)), {"output": str(parser.parse_args().output)})
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="of the run; a shorter one tries the way there")
+    parser.add_argument("--pictures", type=Path, default=PICTURES, help="where the pictures go")
+    arguments = parser.parse_args()
+    config = with_values(ConfigManager.get_config(str(arguments.settings)), {"output": str(arguments.output)})
     session = open_session(config)
     splits = session.splits
     students = [open_run(path) for path in train_with_snapshots(config, len(splits.train))]
@@ -51,12 +54,13 @@ def main() -> None:
     scene = Scene(splits.val.load(number), logits_of(teacher, splits.val.load(number)))
     plan = make_plan_of(config)
     masks = [logits_of(student, scene.sample) > 0 for student in students]
-    PICTURES.mkdir(exist_ok=True)
-    plots.draw_run(PICTURES / "run.png", scene.sample, scene.teacher, dict(zip(SHOWN, masks, strict=True)), plan)
-    plots.draw_temperature(PICTURES / "temperature.png", scene.sample, scene.teacher)
-    plots.draw_thawing(PICTURES / "thawing.png", plan)
-    plots.draw_schedule(PICTURES / "reference.png", make_plan_of(ConfigManager.get_config(REFERENCE)))
-    print(f"drawn from {splits.val.name(number)} into {PICTURES}")
+    folder = arguments.pictures
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.draw_run(folder / "run.png", scene.sample, scene.teacher, dict(zip(SHOWN, masks, strict=True)), plan)
+    plots.draw_temperature(folder / "temperature.png", scene.sample, scene.teacher)
+    plots.draw_thawing(folder / "thawing.png", plan)
+    plots.draw_schedule(folder / "reference.png", make_plan_of(ConfigManager.get_config(REFERENCE)))
+    print(f"drawn from {splits.val.name(number)} into {folder}")
 
 
 def train_with_snapshots(config: ExperimentConfig, images: int) -> list[Path]:
