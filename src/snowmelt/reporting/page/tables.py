@@ -63,7 +63,7 @@ def whole_table(sheet: Sheet) -> Table:
 
 
 def group_tables(sheet: Sheet) -> list[Table]:
-    """Scores by object size and by brightness, with whatever columns the evaluation gave them."""
+    """Scores by object size and by brightness, with whatever columns the evaluation gave a value in some row."""
     found = []
     for key, caption, span in (
         ("by_size", "By size of a class in its image", "share"),
@@ -71,7 +71,8 @@ def group_tables(sheet: Sheet) -> list[Table]:
     ):
         entries = [_spanned(entry, span) for entry in listed(sheet.rest.get(key)) if isinstance(entry, Mapping)]
         if entries:
-            head = tuple(dict.fromkeys(str(name) for entry in entries for name in entry))
+            named = (str(name) for entry in entries for name, value in entry.items() if value is not None)
+            head = tuple(dict.fromkeys(named))
             rows = tuple(
                 tuple((figure if name.endswith("miou") else cell)(entry.get(name)) for name in head)
                 for entry in entries
