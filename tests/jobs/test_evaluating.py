@@ -19,6 +19,7 @@ from snowmelt.data import SubsetSource
 from snowmelt.errors import SnowmeltError
 from snowmelt.evaluation import Calibration, boundary_scores, class_scores, predict_classes
 from snowmelt.jobs import EvaluateRequest, evaluate_run, score_run
+from snowmelt.jobs.evaluating import job
 from snowmelt.jobs.evaluating.material import check_classes, choose_part
 from snowmelt.jobs.evaluating.measuring import measure
 from snowmelt.jobs.opening import open_run
@@ -41,6 +42,12 @@ def refusal(source: Path | str, **options: Any) -> str:
         evaluate(source, **options)
     assert "\n" not in str(refused.value)
     return str(refused.value)
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is scored and where it is written."""
+    monkeypatch.setattr(job, "draw_evaluation", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +201,7 @@ def test_a_run_alone_again_with_fewer_pictures_and_the_last_weights(output: Path
     assert all(path.is_relative_to(root / "evaluation") for path in new)
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_other_images_do_not_take_the_place_of_the_runs_own(output: Path, tmp_path: Path) -> None:
     data = write_data_folder(tmp_path / "more", count=3)
     content, said = evaluate(output / "distilled", data=str(data), worst=1)
@@ -208,6 +216,7 @@ def test_other_images_do_not_take_the_place_of_the_runs_own(output: Path, tmp_pa
     assert "is not split, so it has no test part" in refusal(output / "distilled", data=str(data), split="test")
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_folders_of_other_images_may_have_other_names(output: Path, tmp_path: Path) -> None:
     """Those of the run where they are there, else what the folder shows, else what is said."""
     data = write_data_folder(tmp_path / "more", count=3)
@@ -268,6 +277,7 @@ def test_many_classes_of_which_some_are_absent(tmp_path: Path, cycle: Any) -> No
     assert "absent" in said
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_json_is_all_there_is_on_standard_output(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     content = evaluate_run(EvaluateRequest(output / "plain", worst=0, device="cpu"), as_json=True)
