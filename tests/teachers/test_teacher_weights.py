@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -15,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.models import Normalisation, build_network, normalisation_of, normalise, save_weights
+from snowmelt.models import Normalisation, build_network, identify, normalisation_of, normalise, save_weights
+from snowmelt.models.encoder_search import find_encoders
 from snowmelt.teachers import NetworkTeacher, OpenOptions, TeacherModel, open_run, open_weights
 
 Said = list[str]
@@ -32,6 +34,21 @@ def unet(encoder: str = "resnet18", classes: int = 2, seed: int = 0) -> nn.Modul
     with torch.no_grad():
         network(torch.randn(2, 3, 64, 64))  # statistics that are no longer those of the start
     return network.eval()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def searched_once() -> Iterator[None]:
+    """The encoder of the same tensors, many files here, is searched for once; the search has tests of its own."""
+    known: dict[Any, Any] = {}
+
+    def find(shapes: dict[str, tuple[int, ...]], depth: int) -> Any:
+        key = frozenset(shapes.items()), depth
+        if key not in known:
+            known[key] = find_encoders(shapes, depth)
+        return known[key]
+
+    with patch.object(identify, "find_encoders", find):
+        yield
 
 
 @pytest.fixture(scope="module")
