@@ -9,7 +9,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file
-from tiny_runs import SMALL, ScaledSingle, same_tensors, start_run
+from tiny_runs import NARROW, SMALL, ScaledSingle, same_tensors, start_run
 
 from snowmelt.build.identity import later_defaults
 from snowmelt.errors import SnowmeltError
@@ -39,7 +39,7 @@ def test_the_state_holds_the_best_score_it_just_reached(folder: Path) -> None:
 
 
 def test_weights_load_into_plain_smp_and_say_what_they_are(folder: Path) -> None:
-    plain = smp.Unet(SMALL, encoder_weights=None, classes=1)
+    plain = smp.Unet(SMALL, encoder_weights=None, decoder_channels=NARROW, classes=1)
     for name in ("best.safetensors", "last.safetensors"):
         plain.load_state_dict(load_file(folder / name))  # strict: no prefix, nothing missing
     metadata = load_weights(folder / "best.safetensors")[1]
@@ -51,7 +51,7 @@ def test_weights_load_into_plain_smp_and_say_what_they_are(folder: Path) -> None
 
 def test_no_teacher_in_the_checkpoint(folder: Path) -> None:
     saved = torch.load(folder / "last.ckpt", weights_only=True)
-    student = smp.Unet(SMALL, encoder_weights=None, classes=1)
+    student = smp.Unet(SMALL, encoder_weights=None, decoder_channels=NARROW, classes=1)
     assert saved["network"].keys() == student.state_dict().keys()
 
 

@@ -11,7 +11,7 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file
 from test_step import make_batch, ready
-from tiny_runs import QUICKLY_COMPILED, SMALL, Recorder, random_teacher, same_tensors, start_run
+from tiny_runs import NARROW, QUICKLY_COMPILED, SMALL, Recorder, random_teacher, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.losses import feature_matching
@@ -117,7 +117,7 @@ def test_the_student_leaves_without_the_projections(tmp_path: Path) -> None:
     first = copy.deepcopy(features_of(run).projections.state_dict())
     fit(run)
     for name in ("best", "last"):
-        plain = smp.Unet(SMALL, encoder_weights=None)
+        plain = smp.Unet(SMALL, encoder_weights=None, decoder_channels=NARROW)
         plain.load_state_dict(load_file(tmp_path / f"{name}.safetensors"), strict=True)
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["projections"]
     assert same_tensors(dict(saved), dict(features_of(run).projections.state_dict()))
