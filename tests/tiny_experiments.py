@@ -21,8 +21,9 @@ BLOCKS = 6  # of that encoder
 
 TINY: dict[str, Any] = {
     "data": {"source": "scenes:4", "image_size": 64, "workers": 0},
+    # A step with smp's own widths takes twice as long.
     "student": {"encoder": ENCODER, "weights": "none", "decoder_channels": [16, 8, 8, 8, 8]},
-    "teacher": {"network": {"encoder": ENCODER, "weights": "none"}},
+    "teacher": {"network": {"encoder": ENCODER, "weights": "none", "decoder_channels": [24, 16, 8, 8, 8]}},
     "training": {"epochs": 2, "batch_size": 2, "device": "cpu", "precision": "32", "calibration_batches": 1},
 }
 

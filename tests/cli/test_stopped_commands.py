@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tiny_experiments import overheard, tiny, tiny_flags
+from tiny_experiments import overheard, tiny, tiny_flags, undrawn
 from torch import nn
 
 from snowmelt.jobs import train_experiment
@@ -21,7 +21,8 @@ from snowmelt.jobs import train_experiment
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a tiny student. Look, do not touch."""
     output = tmp_path_factory.mktemp("stopped")
-    overheard(train_experiment, tiny(output, "plain", training={"epochs": 1}))
+    with undrawn():
+        overheard(train_experiment, tiny(output, "plain", training={"epochs": 1}))
     return output / "plain"
 
 
@@ -110,10 +111,11 @@ def test_what_goes_on_by_itself_says_so_and_does(
 ) -> None:
     flags = [*tiny_flags(tmp_path), "--epochs", "1", "--set", "teacher.epochs=1", "--set", "teacher.mode=cached"]
     own = ["--arms", "plain,kd", "--seeds", "1"] if command == "compare" else []
-    with signal_at(call * CONVOLUTIONS, signal.SIGTERM):
+    with undrawn(), signal_at(call * CONVOLUTIONS, signal.SIGTERM):
         answer = snowmelt_command(command, "fine_tuning", *flags, *own)
     assert answer.code == 143
     [line] = [each for each in answer.err.splitlines() if each.startswith("stopped by SIGTERM")]
     assert "the same command" in line and "--resume" not in line
-    assert snowmelt_command(command, "fine_tuning", *flags, *own).code == 0
+    with undrawn():
+        assert snowmelt_command(command, "fine_tuning", *flags, *own).code == 0
     assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]

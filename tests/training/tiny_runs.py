@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -223,14 +225,22 @@ def put_in(run: TrainingRun, network: nn.Module, config: ExperimentConfig) -> No
 
 def network_without_batch_statistics(seed: int = 0) -> nn.Module:
     """A UNet whose output for an image does not depend on the other images, in train mode too."""
+    network, state = _built_without_batch_statistics(seed)
+    torch.set_rng_state(state)  # as after building it
+    return copy.deepcopy(network)
+
+
+@functools.cache
+def _built_without_batch_statistics(seed: int) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(seed)
-    return smp.Unet(
+    network = smp.Unet(
         "tu-convnext_atto",
         encoder_weights=None,
         classes=1,
         decoder_use_norm=False,
         decoder_channels=(16, 16, 8, 8, 4),
     )
+    return network, torch.get_rng_state()
 
 
 def plan_rows(run: TrainingRun) -> list[Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from snowmelt.errors import SnowmeltError
+from snowmelt.models.undrawn import Undrawn
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -78,7 +79,7 @@ def build_without_memory(make: Callable[[], nn.Module]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about names, from a trial that nobody asked for
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), Undrawn():
                 return make()
         except (RuntimeError, SnowmeltError) as error:  # the second is what build_network makes of the first
             if "meta" not in str(error):
