@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 import hypothesis
+import pytest
 import torch
 
 torch.set_num_threads(1)
@@ -29,6 +30,22 @@ hypothesis.settings.load_profile("snowmelt-ci" if os.environ.get("CI") else "sno
 # A shell's background starts its commands with SIGINT ignored, and what is ignored stays so: also in what tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# They spend their time in calls of timm and PyTorch, which measuring makes half as slow again, and what they run of
+# Snowmelt nearly all is run by other tests, too.
+UNMEASURED = {
+    *("models/test_blocks.py", "models/test_encoder_search.py", "models/test_features.py", "models/test_identify.py"),
+    *("models/test_thaw.py", "teachers/test_teacher_weights.py", "jobs/test_resumed_job.py"),
+    *(f"training/test_{name}.py" for name in ("feature_training", "loop", "precisions", "reactions", "resume")),
+    *(f"training/test_{name}.py" for name in ("same_answer", "step", "waits")),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/".join(item.path.parts[-2:]) in UNMEASURED:
+            item.add_marker("no_cover")
+
 
 _connect = socket.socket.connect
 
