@@ -17,6 +17,7 @@ from tiny_experiments import tiny_flags
 
 import snowmelt.jobs
 from snowmelt._version import __version__
+from snowmelt.cli import app as cli
 from snowmelt.cli.app import app
 from snowmelt.config_manager import REFERENCE, ConfigManager
 from snowmelt.errors import SnowmeltError, Stopped
@@ -284,6 +285,12 @@ def test_a_signal_ends_a_command_in_one_line(
     answer = snowmelt_command("train", "plain")
     assert answer.code == code and answer.out == ""
     assert answer.err == f"stopped by {number.name}; what was saved is kept, and --resume goes on from it\n"
+
+
+@pytest.mark.parametrize("command", PROMISED)
+def test_a_stopped_command_advises_no_flag_that_it_lacks(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["snowmelt", "--debug", command, "demo"])
+    assert ("--resume" in cli._left()) == ("--resume" in PROMISED[command])
 
 
 def test_a_stopped_run_says_where_in_one_process_of_several(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_sets import write_scenes
@@ -80,17 +81,24 @@ def test_the_check_before_training_names_the_file(tmp_path: Path, monkeypatch: p
         splits.check()
 
 
-def test_check_data_goes_on_and_lists_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = FolderPart.picture
+@pytest.mark.parametrize(
+    ("method", "kind", "folder"), [("picture", "bad_image", "images"), ("labels", "bad_mask", "masks")]
+)
+def test_check_data_goes_on_and_lists_the_file(
+    method: str, kind: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = getattr(FolderPart, method)
 
-    def picture(self: FolderPart, index: int, long_side: int | None) -> object:
+    def fail(self: FolderPart, index: int, *options: Any) -> object:
         faulty(index + 69 if self.split == "train" else 0)
-        return read(self, index, long_side)
+        return read(self, index, *options)
 
-    monkeypatch.setattr(FolderPart, "picture", picture)
+    monkeypatch.setattr(FolderPart, method, fail)
     found = survey(open_parts(str(write_scenes(tmp_path, {"train": 4, "val": 1}))), image_size=32)
-    [finding] = [each for each in found.findings if each.kind == "bad_image"]
-    assert [(Path(item.file).name, item.detail) for item in finding.items] == [
-        (f"00{number}.png", "reading it failed with ZeroDivisionError: a fault of the program") for number in (1, 2)
+    [finding] = [each for each in found.findings if each.level == "error"]
+    assert (finding.kind, finding.code) == (kind, "loading-failed")
+    assert [(Path(item.file).relative_to(tmp_path).as_posix(), item.detail) for item in finding.items] == [
+        (f"train/{folder}/00{number}.png", "reading it failed with ZeroDivisionError: a fault of the program")
+        for number in (1, 2)
     ]
     assert not found.sound and found.count("train") == 4

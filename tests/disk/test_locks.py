@@ -195,4 +195,7 @@ def test_a_text_that_is_no_holder_is_a_leftover(tmp_path: Path) -> None:
     broken: Any = ["[]", "{", '{"pid": 3}', "x" * 9000]
     for text in broken:
         path.write_text(text)
-        Lock(path).release()
+        lock = Lock(path)
+        assert Holder(**json.loads(path.read_text())).pid == os.getpid()
+        lock.release()
+        assert not path.exists()

@@ -93,7 +93,8 @@ class Tally:
         try:
             self._look(row)
         except Exception as error:
-            self._note("bad_image", row, SnowmeltError(fault_text(error), code="loading-failed"))
+            kind = "bad_mask" if self.rows[row]["height"] else "bad_image"  # the picture is looked at first
+            self._note(kind, row, SnowmeltError(fault_text(error), code="loading-failed"))
 
     def _look(self, row: int) -> None:
         part, index = self.place(row)
