@@ -12,6 +12,7 @@ import gc
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -41,9 +42,11 @@ UNMEASURED = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    assert all((tests / name).exists() for name in UNMEASURED), "a file of UNMEASURED has another name now"
     for item in items:
-        if "/".join(item.path.parts[-2:]) in UNMEASURED:
+        if config.pluginmanager.hasplugin("_cov") and item.path.relative_to(tests).as_posix() in UNMEASURED:
             item.add_marker("no_cover")
 
 
