@@ -1,0 +1,71 @@
+"""The benchmark of norm handling does to the norms what it says, and to nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from snowmelt.models import Thaw, build_network, thaw
+
+CCP = Path(__file__).resolve().parents[1] / "benchmarks" / "ccp"
+sys.path.append(str(CCP))
+norms = import_module("norms")
+
+
+@pytest.fixture(autouse=True)
+def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thaw, "_hold", thaw._hold)
+    monkeypatch.setattr(Thaw, "to", Thaw.to)
+
+
+def after_a_pass(everything: bool) -> tuple[set[str], set[str], nn.Module]:
+    """Names of the encoder's statistics that a pass in training mode moved, and of those that rested; the network."""
+    torch.manual_seed(0)
+    model = build_network("unet", "tu-mobilenetv3_small_050", 2)
+    frozen = Thaw(model)
+    frozen.to(len(frozen.blocks) if everything else 0)
+    model.train()
+    before = statistics(model)
+    model(torch.randn(2, 3, 64, 64))
+    after = statistics(model)
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    return moved, before.keys() - moved, model
+
+
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    return {n: b.clone() for n, b in model.named_buffers() if n.startswith("encoder") and n.endswith("running_var")}
+
+
+def learns(model: nn.Module) -> list[bool]:
+    return [p.requires_grad for name, p in model.named_parameters() if name.startswith("encoder")]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_as_it_is_frozen_norms_rest_and_thawed_ones_count(everything: bool) -> None:
+    moved, resting, _ = after_a_pass(everything)
+    assert (moved and not resting) if everything else (resting and not moved)
+
+
+def test_drifting_norms_count_in_frozen_blocks_which_learn_nothing() -> None:
+    norms.let_drift()
+    moved, resting, model = after_a_pass(everything=False)
+    assert moved and not resting
+    assert not any(learns(model))
+
+
+def test_fixed_norms_rest_in_thawed_blocks_whose_weights_learn() -> None:
+    norms.fix()
+    moved, resting, model = after_a_pass(everything=True)
+    assert resting and not moved
+    assert all(learns(model))
+
+
+def test_an_unknown_way_is_refused_with_the_usage() -> None:
+    done = subprocess.run([sys.executable, CCP / "norms.py", "loose", "train"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("usage: norms.py drifting|fixed COMMAND")
