@@ -1,4 +1,4 @@
-"""The benchmark of norm handling does to the norms what it says, and to nothing else."""
+"""Scripts about the photographs: other handling of norms is what it says; figures and curves are those of the runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from snowmelt.models import Thaw, build_network, thaw
 
 CCP = Path(__file__).resolve().parents[1] / "benchmarks" / "ccp"
 sys.path.append(str(CCP))
-norms = import_module("norms")
+draw_curves, gaps, norms = (import_module(name) for name in ("draw_curves", "gaps", "norms"))
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +71,36 @@ def test_fixed_norms_rest_in_thawed_blocks_whose_weights_learn() -> None:
 def test_an_unknown_way_is_refused_with_the_usage() -> None:
     done = subprocess.run([sys.executable, CCP / "norms.py", "loose", "train"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("usage: norms.py drifting|fixed COMMAND")
+
+
+def write_metrics(run: Path, rows: list[str]) -> None:
+    run.mkdir(parents=True)
+    (run / "metrics.csv").write_text("\n".join(["epoch,train/task,val/task,miou", *rows]) + "\n")
+
+
+def test_a_gap_is_that_of_the_last_epoch_by_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_metrics(tmp_path / "kd+thaw-seed0", ["0,9,1,0.1", "1,0.25,0.5,0.2"])
+    write_metrics(tmp_path / "kd+thaw-seed10", ["0,0.25,1.0,0.1"])
+    write_metrics(tmp_path / "plain-seed0", ["0,1,0.5,0.1"])
+    monkeypatch.setattr(sys, "argv", ["gaps.py", str(tmp_path)])
+    gaps.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "kd+thaw      0.5000 ± 0.3536 (2 seeds)",
+        "plain        -0.5000 (1 seed)",
+    ]
+    monkeypatch.setattr(sys, "argv", ["gaps.py", str(tmp_path / "plain-seed0")])
+    with pytest.raises(SystemExit, match="no runs there"):
+        gaps.main()
+
+
+def test_curves_are_drawn_from_what_the_runs_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_metrics(tmp_path / "run", ["0,1,1,0.25", "1,1,1,", "2,1,1,0.5"])
+    assert draw_curves.scores_of(tmp_path / "run") == {0: 0.25, 2: 0.5}
+    picture = tmp_path / "curves.png"
+    monkeypatch.setattr(sys, "argv", ["draw_curves.py", str(picture), f"a={tmp_path / 'run'}", f"b={tmp_path / 'run'}"])
+    draw_curves.main()
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG" and drawn.width > 2 * drawn.height
+        assert len(np.unique(np.asarray(drawn.convert("RGB")).reshape(-1, 3), axis=0)) > 20
