@@ -32,4 +32,4 @@ def splits() -> Splits:
 @pytest.fixture
 def config(tmp_path: Path, splits: Splits) -> ExperimentConfig:
     """Settled: every choice is made."""
-    return settle(tiny(tmp_path), len(splits.train))[0]
+    return settle(tiny(tmp_path), len(splits.train), len(splits.classes))[0]

@@ -28,9 +28,9 @@ from snowmelt.training import Engine
 def test_the_image_size_depends_on_where_images_come_from(source: str, scenes: bool, size: int) -> None:
     config = ExperimentConfig(data={"source": source})
     assert is_scenes(config) is scenes
-    assert settle(config, 10)[0].data.image_size == size
+    assert settle(config, 10, 2)[0].data.image_size == size
     given = with_values(config, {"data": {"image_size": 64}})
-    assert settle(given, 10)[0].data.image_size == 64
+    assert settle(given, 10, 2)[0].data.image_size == 64
 
 
 def test_two_classes_take_one_logit_and_more_take_one_each() -> None:

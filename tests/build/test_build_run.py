@@ -135,7 +135,7 @@ def test_saved_weights_are_those_of_a_plain_network_and_say_what_they_are(
 def test_many_classes_give_as_many_logits(tmp_path: Path, engine: Engine) -> None:
     config = tiny(tmp_path, data={"source": "scenes-parts:4"})
     splits = open_data(config)
-    run = built(settle(config, 4)[0], splits, engine)
+    run = built(settle(config, 4, 2)[0], splits, engine)
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     assert run.network(run.normalise(images)).shape == (2, 6, 64, 64)
     score = make_scorer(config, splits.val, engine, normalisation_of(ENCODER)).score(run.network)

@@ -54,7 +54,7 @@ def test_the_teacher_and_its_answers_count_before_it_is_trained(
     config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = open_data(config)
-    settled, _ = settle(config, len(splits.train))
+    settled, _ = settle(config, len(splits.train), len(splits.classes))
     given: dict[str, Any] = {"config": settled, "splits": splits}
     free(monkeypatch, BESIDE)
     with pytest.raises(SnowmeltError, match=r"the teacher \d+ MB, the student \d+ MB, the teacher's answers 0 MB"):

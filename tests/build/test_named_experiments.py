@@ -62,7 +62,7 @@ def test_each_is_built_and_steps_once(
 ) -> None:
     config: ExperimentConfig = with_values(ConfigManager.get_config(name), {**SMALL, "output": str(tmp_path)})
     splits = open_data(config)
-    settled, _ = settle(config, len(splits.train))
+    settled, _ = settle(config, len(splits.train), len(splits.classes))
     teaching = None
     if settled.distills:
         live = LiveTeaching(make_untaught_teacher(settled.teacher.network))

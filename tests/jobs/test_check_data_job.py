@@ -62,7 +62,7 @@ def test_output_holds_json_plots_and_the_suspicious_masks(folder: Path, tmp_path
 
 @pytest.mark.parametrize(("images", "published"), [(999, "small_data"), (1000, "medium_data"), (10001, "large_data")])
 def test_the_schedule_is_the_one_that_auto_takes(images: int, published: str) -> None:
-    settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
+    settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images, 2)
     plan = schedule_for(images)
     assert (plan["epochs"], plan["published"]) == (settled.training.epochs, published)
     assert (plan["progressive"], plan["lr_scale"]) == (settled.thaw.progressive, settled.thaw.lr_scale)

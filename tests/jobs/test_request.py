@@ -90,7 +90,7 @@ def test_what_is_shown_can_be_given_back(name: str, tmp_path: Path) -> None:
     again, original = ConfigManager.get_config(str(path)), ConfigManager.get_config(name)
     assert again == original
     for images in (10, 5000, 50_000):  # choices that wait for the data still wait
-        assert settle(again, images)[0] == settle(original, images)[0]
+        assert settle(again, images, 7)[0] == settle(original, images, 7)[0]
 
 
 def test_every_setting_is_shown() -> None:

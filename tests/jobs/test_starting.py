@@ -71,7 +71,7 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     assert config.data.val_fraction == DataConfig().val_fraction == 0.1
     splits = open_data(config)
     assert (len(splits.train), len(splits.val)) == (27, 3)
-    auto, _ = settle(ConfigManager.get_config("auto"), 27)
+    auto, _ = settle(ConfigManager.get_config("auto"), 27, 2)
     assert (config.thaw.progressive, config.thaw.lr_scale) == (auto.thaw.progressive, auto.thaw.lr_scale)
     assert config.training.epochs == auto.training.epochs
     text = path.read_text()

@@ -166,7 +166,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingRun, nn.Mo
     folder = tmp_path_factory.mktemp("taught")
     config = tiny(folder, training={"epochs": 1})
     splits = open_data(config)
-    settled, _ = settle(config, len(splits.train))
+    settled, _ = settle(config, len(splits.train), len(splits.classes))
     engine = make_engine(settled)
     built = make_network(NetworkConfig(encoder=HALF_ENCODER, weights="none"), 1, seed=1)
     before = {name: value.clone() for name, value in built.network.state_dict().items()}

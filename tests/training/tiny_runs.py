@@ -141,7 +141,7 @@ def start_run(
     splits = open_data(config)
     if unlabelled:
         splits = replace(splits, train=HalfUnlabelled(splits.train))
-    settled, _ = settle(config, len(splits.train))
+    settled, _ = settle(config, len(splits.train), len(splits.classes))
     channels = output_channels(splits.classes)
     run = make_run(
         settled,

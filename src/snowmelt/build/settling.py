@@ -6,6 +6,7 @@ from typing import Any
 
 from snowmelt.build.data import FILES_SIZE, SCENES_SIZE, is_scenes
 from snowmelt.config import ExperimentConfig, with_values
+from snowmelt.config.teaching import distillation_weights
 from snowmelt.models import choose_weights
 
 SMALL = 1000  # images; below, the published advice speaks of a small set
@@ -15,11 +16,12 @@ EPOCHS_OF_SMALL = 100
 ALPHA_OF_UNLABELLED = 0.9
 
 
-def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, list[str]]:
+def settle(config: ExperimentConfig, images: int, classes: int) -> tuple[ExperimentConfig, list[str]]:
     """The settings with every open choice made, and a line for each choice that a person should know.
 
     Args:
-        images: number of training images.
+        images: number of training images that have a mask.
+        classes: number of classes, background included.
     """
     values: dict[str, Any] = {}
     notes: list[str] = []
@@ -27,7 +29,7 @@ def settle(config: ExperimentConfig, images: int) -> tuple[ExperimentConfig, lis
         values["data"] = {"image_size": SCENES_SIZE if is_scenes(config) else FILES_SIZE}
     epochs = config.training.epochs
     if config.schedule_by_size:
-        chosen, note = settle_schedule(config, images)
+        chosen, note = settle_schedule(config, images, classes)
         values |= chosen
         epochs = chosen["training"]["epochs"]
         notes.append(note)
@@ -59,12 +61,12 @@ def settle_weights(config: ExperimentConfig) -> tuple[ExperimentConfig, list[str
     return with_values(config, values), warnings
 
 
-def settle_schedule(config: ExperimentConfig, images: int) -> tuple[dict[str, Any], str]:
+def settle_schedule(config: ExperimentConfig, images: int, classes: int) -> tuple[dict[str, Any], str]:
     """What ``auto`` chooses by what was measured (docs/recipe.md), and the line that says so; what is given wins.
 
     The whole encoder learns from epoch 0, unless a thaw is asked for: then it comes when the published advice has it
     for so many images, at the measured rate. Images without masks are learned from where distillation has most of the
-    weight.
+    weight and asks for the teacher's relations (DIST) in place of its very probabilities (KL).
     """
     given = config.thaw.model_dump(exclude_unset=True)
     progressive = bool(given.get("progressive", {"start", "every", "most"} & given.keys()))
@@ -79,10 +81,25 @@ def settle_schedule(config: ExperimentConfig, images: int) -> tuple[dict[str, An
         f"auto: {images} training images: {epochs} epochs, "
         f"{pace if progressive else 'whole encoder learns from epoch 0'}, encoder rate x {thaw['lr_scale']}"
     )
-    if config.data.unlabelled is not None and "alpha" not in config.distillation.model_fields_set:
-        values["distillation"] = {"alpha": ALPHA_OF_UNLABELLED}
-        note += f", alpha {ALPHA_OF_UNLABELLED} for the images without masks"
+    if config.data.unlabelled is not None and (chosen := _teaching_without_masks(config, classes)):
+        values["distillation"] = chosen
+        listed = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
+        note += f"; for the images without masks {listed}"
     return values, note
+
+
+def _teaching_without_masks(config: ExperimentConfig, classes: int) -> dict[str, float]:
+    """Share and terms of distillation where some images have nothing else to learn from; nothing that is given.
+
+    Terms come as a set: whoever gives one of them, a schedule or a form of the KL has chosen.
+    """
+    given = config.distillation.model_fields_set
+    chosen = {} if "alpha" in {*given, *config.distillation.weight_schedules} else {"alpha": ALPHA_OF_UNLABELLED}
+    if not {*distillation_weights(), "weight_schedules", "logit_standardisation"} & given:
+        chosen |= {"kl_weight": 0.0, "dist_intra_weight": 1.0}
+        if classes > 2:  # between two classes there is no relation
+            chosen["dist_inter_weight"] = 1.0
+    return chosen
 
 
 def thaw_for_size(images: int) -> tuple[str, dict[str, Any]]:

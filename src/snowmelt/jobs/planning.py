@@ -18,7 +18,7 @@ def plan_experiment(config: ExperimentConfig, form: str = "table") -> None:
     The data is opened for its number of images and classes, not read.
     """
     splits = open_data(config)
-    settled, notes = settle(config, len(splits.train))
+    settled, notes = settle(config, len(splits.train), len(splits.classes))
     plan = make_plan_of(settled, output_channels(splits.classes))
     if form == "json":
         print(json.dumps(plan.to_dict(), indent=2))

@@ -56,7 +56,7 @@ def open_session(config: ExperimentConfig, check: bool = True) -> Session:
     """
     engine = make_engine(config)
     labelled = open_data(config)
-    settled, notes = settle(config, len(labelled.train))
+    settled, notes = settle(config, len(labelled.train), len(labelled.classes))
     splits, left_out = join_unlabelled(config, labelled)
     settled, warnings = settle_weights(settled)
     resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}
@@ -88,7 +88,7 @@ def as_asked(config: ExperimentConfig) -> AbstractContextManager[None]:
 
 def share_session(session: Session, config: ExperimentConfig) -> Session:
     """The session of another experiment, settled, on the device and the very data of ``session``."""
-    settled, _ = settle(config, len(labelled_only(session.splits).train))
+    settled, _ = settle(config, len(labelled_only(session.splits).train), len(session.splits.classes))
     settled, warnings = settle_weights(settled)
     engine = session.engine
     resolved = {"training": {"precision": engine.precision, "device": engine.device_name}}

@@ -79,7 +79,7 @@ def describe_survey(config: ExperimentConfig, found: Survey) -> dict[str, Any]:
 
 def schedule_for(images: int) -> dict[str, Any]:
     """What ``auto`` chooses for so many training images, why, and the experiment that has the published advice."""
-    settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images)
+    settled, _ = settle(ExperimentConfig(name="auto", schedule_by_size=True), images, classes=2)
     thaw = settled.thaw
     return {
         "images": images,
