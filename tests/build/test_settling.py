@@ -82,15 +82,23 @@ def test_a_schedule_of_alpha_is_a_choice_of_alpha() -> None:
     assert settled.distillation == config.distillation and "without masks" not in note
 
 
-@pytest.mark.parametrize(("classes", "inter"), [(2, 0.0), (3, 1.0), (7, 1.0)])
-def test_images_without_masks_are_listened_to_for_the_relations(classes: int, inter: float) -> None:
+@pytest.mark.parametrize(
+    ("classes", "weights", "told"),
+    [
+        (2, (1.0, 0.0, 1.0), "dist_intra_weight 1"),
+        (3, (0.0, 1.0, 1.0), "kl_weight 0, dist_inter_weight 1, dist_intra_weight 1"),
+        (7, (0.0, 1.0, 1.0), "kl_weight 0, dist_inter_weight 1, dist_intra_weight 1"),
+    ],
+)
+def test_images_without_masks_are_listened_to_for_the_relations(
+    classes: int, weights: tuple[float, ...], told: str
+) -> None:
     more = with_values(AUTO, {"data": {"unlabelled": "more"}})
     settled, [note] = settle(more, 50, classes)
     teaching = settled.distillation
-    weights = (teaching.alpha, teaching.kl_weight, teaching.dist_intra_weight, teaching.dist_inter_weight)
-    assert weights == (0.9, 0.0, 1.0, inter)
-    told = "; for the images without masks alpha 0.9, kl_weight 0, dist_intra_weight 1"
-    assert note.endswith(told + (", dist_inter_weight 1" if inter else ""))
+    assert teaching.alpha == 0.9
+    assert (teaching.kl_weight, teaching.dist_inter_weight, teaching.dist_intra_weight) == weights
+    assert note.endswith(f"; for the images without masks alpha 0.9, {told}")
     assert settle(settled, 50, classes)[0] == settled
 
 

@@ -14,6 +14,10 @@ SMALL = 1000  # images; below, the published advice speaks of a small set
 MEASURED_SCALE = 0.3  # of the encoder's rate
 EPOCHS_OF_SMALL = 100
 ALPHA_OF_UNLABELLED = 0.9
+# Two classes have no relation to each other, and a correlation alone says nothing of where one of them begins to win:
+# there the KL stays.
+RELATIONS = {"kl_weight": 0.0, "dist_inter_weight": 1.0, "dist_intra_weight": 1.0}
+RELATIONS_OF_TWO = {"dist_intra_weight": 1.0}
 
 
 def settle(config: ExperimentConfig, images: int, classes: int) -> tuple[ExperimentConfig, list[str]]:
@@ -66,7 +70,7 @@ def settle_schedule(config: ExperimentConfig, images: int, classes: int) -> tupl
 
     The whole encoder learns from epoch 0, unless a thaw is asked for: then it comes when the published advice has it
     for so many images, at the measured rate. Images without masks are learned from where distillation has most of the
-    weight and asks for the teacher's relations (DIST) in place of its very probabilities (KL).
+    weight and asks for the teacher's relations (DIST).
     """
     given = config.thaw.model_dump(exclude_unset=True)
     progressive = bool(given.get("progressive", {"start", "every", "most"} & given.keys()))
@@ -96,9 +100,7 @@ def _teaching_without_masks(config: ExperimentConfig, classes: int) -> dict[str,
     given = config.distillation.model_fields_set
     chosen = {} if "alpha" in {*given, *config.distillation.weight_schedules} else {"alpha": ALPHA_OF_UNLABELLED}
     if not {*distillation_weights(), "weight_schedules", "logit_standardisation"} & given:
-        chosen |= {"kl_weight": 0.0, "dist_intra_weight": 1.0}
-        if classes > 2:  # between two classes there is no relation
-            chosen["dist_inter_weight"] = 1.0
+        chosen |= RELATIONS if classes > 2 else RELATIONS_OF_TWO
     return chosen
 
 
