@@ -8,11 +8,12 @@ One panel for each run, as their scores need not be of one task.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from snowmelt.reporting import read_metrics
 
 INK, LINE = "#1d3247", "#1f77b4"
 
@@ -40,8 +41,8 @@ def main() -> None:
 
 def scores_of(run: Path) -> dict[int, float]:
     """Validation mIoU by epoch, as the run logged it."""
-    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return {int(row["epoch"]): float(row["miou"]) for row in csv.DictReader(file) if row["miou"]}
+    rows = read_metrics(run / "metrics.csv")
+    return {int(row["epoch"]): float(row["miou"]) for row in rows if row["miou"] is not None}
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ Mean and standard deviation over the seeds of each arm, from the runs' metrics.c
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from pathlib import Path
+
+from snowmelt.reporting import read_metrics
 
 
 def main() -> None:
@@ -28,8 +29,7 @@ def main() -> None:
 
 def gap_of(table: Path) -> float:
     """Validation minus training loss (cross-entropy and Dice) in the last row."""
-    with table.open(newline="", encoding="utf-8") as file:
-        last = list(csv.DictReader(file))[-1]
+    last = read_metrics(table)[-1]
     return float(last["val/task"]) - float(last["train/task"])
 
 
