@@ -100,6 +100,16 @@ def test_a_random_encoder_that_is_to_thaw_is_warned_of(
     assert ("thawing is meant for pretrained encoders" in again) == warned  # a summary that lacks it would mislead
 
 
+@pytest.mark.parametrize("norm_eval", [True, False])
+def test_norms_that_keep_their_statistics_are_asked_for_and_warned_of_where_they_are_random(
+    norm_eval: bool, config: ExperimentConfig, splits: Splits, engine: Engine
+) -> None:
+    config = with_values(config, {"thaw": {"norm_eval": norm_eval}})
+    run = built(config, splits, engine)
+    assert run.thaw.norm_eval == norm_eval
+    assert ("thaw.norm_eval is meant for pretrained encoders" in " ".join(run.notices)) == norm_eval
+
+
 def test_notices_of_others_are_passed_on(config: ExperimentConfig, splits: Splits, engine: Engine) -> None:
     assert built(config, splits, engine, notices=("mind the teacher",)).notices == ("mind the teacher",)
 

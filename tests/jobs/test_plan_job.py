@@ -132,6 +132,13 @@ def test_the_shape_of_the_rate_is_told(tmp_path: Path) -> None:
     assert "Over the run every rate follows 'cosine'." in text
 
 
+def test_norms_that_keep_their_statistics_are_told(tmp_path: Path) -> None:
+    line = "Batch norms of the encoder keep the statistics that they come with (thaw.norm_eval)."
+    config = tiny(tmp_path, "thawed")
+    assert line not in planned(config)
+    assert line in planned(with_values(config, {"thaw": {"norm_eval": True}}))
+
+
 def test_what_may_turn_out_otherwise_is_marked_and_explained(tmp_path: Path) -> None:
     thaw = {"start": 1, "every": 2, "most": 2}
     config = tiny(tmp_path, "thawed", thaw=thaw, training={"epochs": 8})

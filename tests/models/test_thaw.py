@@ -14,6 +14,7 @@ from torch import nn
 from snowmelt.errors import SnowmeltError
 from snowmelt.models import Thaw, build_network, encoder_blocks
 
+BATCH_NORM = torch.nn.modules.batchnorm._BatchNorm
 SEVEN = tuple(f"blocks.{i}" for i in range(6, -1, -1))
 
 
@@ -250,6 +251,63 @@ def test_what_learns_is_counted() -> None:
         assert thaw.trainable_count() == sum(p.numel() for p in learning)
     thaw.to(0)
     assert thaw.trainable_count(7) > thaw.trainable_count(1) > thaw.trainable_count()
+
+
+@pytest.mark.parametrize("encoder", ["timm-efficientnet-b0", "tu-mobilenetv2_050", "mobilenet_v2"])
+def test_norms_that_keep_their_statistics_learn_all_else(encoder: str) -> None:
+    """However many blocks learn: weights and biases of norms do, statistics and their counters do not."""
+    model = network(encoder)
+    thaw = Thaw(model, norm_eval=True)
+    assert thaw.norm_eval and not Thaw(network(encoder)).norm_eval
+    optimizer = torch.optim.AdamW(thaw.param_groups(lr=1e-2, weight_decay=0.1))
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    for blocks in (len(thaw.blocks), 2, 0, len(thaw.blocks)):
+        thaw.to(blocks)
+        before = state_of(model)
+        train_step(model, optimizer)
+        learning = {n for n in before if not n.startswith("encoder.")}
+        if blocks:
+            of_blocks = keys_of_blocks(model, thaw.blocks[:blocks])
+            assert any(name.endswith(statistics) for name in of_blocks)
+            learning |= {name for name in of_blocks if not name.endswith(statistics)}
+        assert changed(before, model) == learning
+
+
+def test_a_thawed_encoder_whose_norms_rest_treats_each_image_by_itself() -> None:
+    """With fixed statistics an image's features are the same in any batch, in training mode, too."""
+    images = torch.randn(4, 3, 64, 64)
+    for norm_eval in (True, False):
+        model = network("resnet18")
+        Thaw(model, norm_eval=norm_eval)
+        model.train()
+        with torch.no_grad():
+            together, alone = model.encoder(images)[-1][:1], model.encoder(images[:1])[-1]
+        assert torch.allclose(together, alone, atol=1e-5) == norm_eval
+
+
+def test_norms_alone_rest_whatever_happened_before() -> None:
+    """Dropout and stochastic depth follow the mode, and so does what timm puts inside a norm."""
+    model, usual = network(), network()
+    thaw = Thaw(model, norm_eval=True)
+    Thaw(usual)
+    for blocks in (7, 0, 7):
+        thaw.to(blocks)
+        model.train()
+    usual.train()
+    modes = {name: module.training for name, module in usual.named_modules()}
+    resting = {name for name, module in model.named_modules() if module.training != modes[name]}
+    norms = {name for name, module in model.encoder.named_modules(prefix="encoder") if isinstance(module, BATCH_NORM)}
+    assert resting == norms - {"encoder.bn2"}  # the unreached one rests in both
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert not torch.equal(model.encoder(images)[-1], model.encoder(images)[-1])  # stochastic depth
+    model.eval()
+    assert not any(module.training for module in model.modules())
+
+
+def test_norms_that_keep_their_statistics_need_norms_that_have_some() -> None:
+    with pytest.raises(SnowmeltError, match="norm_eval: this encoder has no batch norms"):
+        Thaw(network("tu-convnext_atto", depth=4), norm_eval=True)
 
 
 @pytest.mark.parametrize("n", [-1, 8, 1.0, True, "3"])

@@ -10,7 +10,7 @@ import torch
 from tiny_runs import QUICKLY_COMPILED, Recorder, same_tensors, start_run
 
 from snowmelt.errors import SnowmeltError
-from snowmelt.training import Message, TrainState, fit
+from snowmelt.training import Message, TrainingRun, TrainState, fit
 from snowmelt.training.events import EpochEnded, RunEnded, RunStarted, StageCompiled, StageStarted, StepEnded
 from snowmelt.training.stages import calibrate, enter_stage
 
@@ -107,6 +107,22 @@ def test_an_encoder_that_learns_at_once_is_not_calibrated(tmp_path: Path) -> Non
     before = {name: value.clone() for name, value in run.network.state_dict().items()}
     calibrate(run, TrainState())
     assert same_tensors(dict(run.network.state_dict()), before)
+
+
+def test_an_encoder_whose_norms_never_count_is_calibrated_and_keeps_those_statistics(tmp_path: Path) -> None:
+    run = start_run(tmp_path, thaw={"progressive": False, "norm_eval": True}, training={"max_steps": 2})
+    before = statistics_of(run)
+    fit(run)
+    after = statistics_of(run)
+    assert not any(torch.equal(after[name], before[name]) for name in before if name.endswith("running_var"))
+    again = start_run(tmp_path / "again", thaw={"progressive": False, "norm_eval": True})
+    calibrate(again, TrainState())
+    assert same_tensors(statistics_of(again), after)
+
+
+def statistics_of(run: TrainingRun) -> dict[str, torch.Tensor]:
+    norms = ("running_mean", "running_var", "num_batches_tracked")
+    return {n: v.clone() for n, v in run.network.encoder.state_dict().items() if n.endswith(norms)}
 
 
 def test_a_teacher_that_is_not_better_is_called_out(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def make_schedules(config: ExperimentConfig, blocks: tuple[str, ...]) -> Schedul
 def make_plan_of(config: ExperimentConfig, channels: int = 1) -> Plan:
     """The plan of an experiment, from its settings and the student's blocks alone."""
     built = make_network(config.student, channels, config.seed, with_weights=False)
-    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
+    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale, norm_eval=config.thaw.norm_eval)
     reactions = config.reactions
     delayed = reactions.thaw_guard or reactions.memory == "delay"
     return make_plan(make_schedules(config, thaw.blocks), parameter_counts(thaw), conditional=delayed)

@@ -109,7 +109,7 @@ def make_run(
     channels = output_channels(splits.train.classes)
     built = make_network(config.student, channels, config.seed, with_weights=not resumes)
     encoder: nn.Module = built.network.encoder  # type: ignore[assignment]
-    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale)
+    thaw = Thaw(built.network, lr_scale=config.thaw.lr_scale, norm_eval=config.thaw.norm_eval)
     features = match_features(config, built.network, teaching)
     sampler = make_sampler(config, splits.train, engine)
     return TrainingRun(
@@ -250,6 +250,11 @@ def notices_of(config: ExperimentConfig, built: BuiltNetwork) -> list[str]:
         notices.append(
             "the student's encoder is random; thawing is meant for pretrained encoders "
             "(--set student.weights=imagenet or a file), a frozen random encoder has little to offer"
+        )
+    if config.student.weights == "none" and config.thaw.norm_eval:
+        notices.append(
+            "the student's encoder is random, so its norms keep the statistics of random weights while those learn; "
+            "thaw.norm_eval is meant for pretrained encoders"
         )
     return notices
 

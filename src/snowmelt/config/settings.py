@@ -90,6 +90,8 @@ class ThawConfig(Settings):
     """Learning rate of the encoder as a share of the decoder's."""
     most: int | None = None
     """Thaw at most so many blocks; without it all."""
+    norm_eval: bool = False
+    """Batch norms of the encoder keep the statistics that they came with, thawed or not; their weights learn."""
 
     @model_validator(mode="after")
     def _in_range(self) -> ThawConfig:
@@ -156,7 +158,7 @@ class TrainingConfig(Settings):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """Arithmetic of the networks; losses are always float32."""
     calibration_batches: Annotated[int, Field(ge=0)] = 32
-    """Batches that give a randomly initialised, frozen encoder its norm statistics."""
+    """Batches that give a randomly initialised encoder its norm statistics, where it starts frozen or never counts."""
     checkpoint_every: Count | None = None
     """Also save after so many steps inside an epoch; the end of each epoch is always saved."""
     log_every: Count = 20

@@ -43,6 +43,8 @@ def explain_plan(config: ExperimentConfig, plan: Plan) -> list[str]:
         start = round(config.training.epochs * (1 - optimizer.cooldown))
         text += f": warm-up, constant, and from epoch {start} down to {optimizer.floor:g} of it"
     lines = [text + "."]
+    if config.thaw.norm_eval:
+        lines.append("Batch norms of the encoder keep the statistics that they come with (thaw.norm_eval).")
     blocks = len(plan.epochs[0].learning_rates) - 1
     wanted = blocks if config.thaw.most is None else min(config.thaw.most, blocks)
     thawed = plan.epochs[-1].thawed_blocks

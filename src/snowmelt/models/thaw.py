@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models.partition import partition
@@ -24,10 +25,14 @@ class Thaw:
     A new Thaw starts with everything thawed; ``to(0)`` freezes the encoder. It is made from the final modules:
     replacing some of them later (SyncBatchNorm) needs a new one. Never combine it with smp's ``freeze_encoder``.
 
-    Errors: SnowmeltError for a model without encoder or an ``lr_scale`` that is not positive and finite.
+    With ``norm_eval`` the batch norms of the encoder stay in eval mode in thawed blocks, too: weight and bias learn,
+    the statistics are those that the encoder came with. A batch of few images estimates them badly.
+
+    Errors: SnowmeltError for a model without encoder, an ``lr_scale`` that is not positive and finite, or
+    ``norm_eval`` for an encoder without batch norms.
     """
 
-    def __init__(self, model: nn.Module, lr_scale: float = 0.1) -> None:
+    def __init__(self, model: nn.Module, lr_scale: float = 0.1, norm_eval: bool = False) -> None:
         if not (math.isfinite(lr_scale) and lr_scale > 0):
             raise SnowmeltError(f"lr_scale must be positive and finite, but is {lr_scale}", code="settings-value")
         parts = partition(model)
@@ -35,6 +40,12 @@ class Thaw:
         self._lr_scale = lr_scale
         self._blocks = parts.blocks
         elsewhere = set(parts.idle_parameters).union(*(block.parameters for block in parts.blocks))
+        self._norm_eval = norm_eval
+        if norm_eval and not any(_is_norm(module) for block in parts.blocks for module in block.modules.values()):
+            raise SnowmeltError(
+                "norm_eval: this encoder has no batch norms whose statistics could be kept; set it to false",
+                code="settings-unused",
+            )
         self._decoder = {n: p for n, p in model.named_parameters() if n not in elsewhere}
         for parameter in parts.idle_parameters.values():
             _stop(parameter)
@@ -56,6 +67,11 @@ class Thaw:
         return self._thawed
 
     @property
+    def norm_eval(self) -> bool:
+        """Whether the encoder's batch norms keep their statistics wherever they learn."""
+        return self._norm_eval
+
+    @property
     def frozen_blocks(self) -> tuple[str, ...]:
         """Names of the frozen blocks, deepest first."""
         return self.blocks[self._thawed :]
@@ -71,7 +87,10 @@ class Thaw:
             for parameter in block.parameters.values():
                 parameter.requires_grad_(True)
             for module in block.modules.values():
-                _release(module, self._model.training)
+                if self._norm_eval and _is_norm(module):
+                    _rest(module)
+                else:
+                    _release(module, self._model.training)
         for block in self._blocks[n:]:
             for parameter in block.parameters.values():
                 _stop(parameter)
@@ -119,6 +138,11 @@ class Thaw:
             )
 
 
+def _is_norm(module: nn.Module) -> bool:
+    """Whether it has running statistics, which train mode would move."""
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
+
+
 def _stop(parameter: nn.Parameter) -> None:
     parameter.requires_grad_(False)
     parameter.grad = None  # a stale one would still move the weight at the next optimizer step
@@ -134,6 +158,12 @@ def _hold(module: nn.Module) -> None:
     module.training = False
 
 
+def _rest(module: nn.Module) -> None:
+    """Eval mode that ``train()`` cannot leave, for the module alone: timm's norms have an activation inside."""
+    module.__dict__["train"] = functools.partial(_train_what_is_inside, module)
+    module.training = False
+
+
 def _release(module: nn.Module, mode: bool) -> None:
     if module.__dict__.pop("train", None) is not None:
         module.training = mode
@@ -141,4 +171,10 @@ def _release(module: nn.Module, mode: bool) -> None:
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
     type(module).train(module, False)
+    return module
+
+
+def _train_what_is_inside(module: nn.Module, mode: bool = True) -> nn.Module:
+    type(module).train(module, mode)
+    module.training = False
     return module

@@ -31,7 +31,7 @@ class LoopOptions:
     guard: ThawGuard = field(default_factory=ThawGuard)
     warmup: BlockWarmup = field(default_factory=BlockWarmup)
     average: float | None = None  # decay of the average of the weights that is scored; None: the weights themselves
-    calibration_batches: int = 0  # batches that give a random, frozen encoder its norm statistics
+    calibration_batches: int = 0  # batches that give a random encoder its norm statistics
     goes_on: bool = False  # without what cannot be written, warning and trying again; else that ends the run
     memory: MemoryMode = "off"  # what a stage that needs too much memory, or a step that runs out of it, leads to
     memory_limit: int | None = None  # bytes that a step may take; None: what is free

@@ -40,7 +40,7 @@ class TrainingRun:
         teacher: teaches in training; ``examiner`` in validation, which is the same one where there is none.
         features: feature matching, whose projections are in the optimizer's decoder group.
         average: of the weights, once the loop has begun to keep one.
-        calibrate: gives a random, frozen encoder its norm statistics from the given network inputs.
+        calibrate: gives a random encoder its norm statistics from the given network inputs.
         notices: said at the start and again in the summary.
         teacher_name: what a person calls the one who teaches.
         saved: whether the newest checkpoint could be written; ``False`` only in a run that goes on without.

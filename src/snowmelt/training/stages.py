@@ -13,8 +13,8 @@ from snowmelt.training.state import TrainState
 
 
 def calibrate(run: TrainingRun, state: TrainState) -> None:
-    """Norm statistics for an encoder that starts frozen with random weights; else its features are all but zero."""
-    if run.calibrate is None or run.options.calibration_batches == 0 or no_block_starts_frozen(run, state):
+    """Norm statistics for a random encoder that starts frozen or never counts; else its features are all but zero."""
+    if run.calibrate is None or run.options.calibration_batches == 0 or counts_itself(run, state):
         return
     seed_step(run.options.seed, 0, 0, run.engine.rank)
 
@@ -32,12 +32,12 @@ def calibrate(run: TrainingRun, state: TrainState) -> None:
     with run.engine.autocast():
         run.calibrate(inputs())
     count = run.options.calibration_batches
-    run.announcer.tell(Message(f"norm statistics of the frozen, random encoder taken from {count} batches"))
+    run.announcer.tell(Message(f"norm statistics of the random encoder taken from {count} batches"))
 
 
-def no_block_starts_frozen(run: TrainingRun, state: TrainState) -> bool:
-    """Whether the whole encoder learns from the first step, and so keeps its statistics itself."""
-    return run.thawed_at(state) == len(run.schedules.blocks)
+def counts_itself(run: TrainingRun, state: TrainState) -> bool:
+    """Whether all norms of the encoder take their statistics from the first step on."""
+    return run.thawed_at(state) == len(run.schedules.blocks) and not run.thaw.norm_eval
 
 
 def enter_stage(run: TrainingRun, state: TrainState) -> bool:
