@@ -119,7 +119,9 @@ def test_some_seeds_that_do_not_reach_it_are_counted() -> None:
     assert "75 s (2/3)" in row_of(lines, content["arms"][1]["arm"])
     assert "mean best" in " ".join(lines[:6])
     assert "mean best (val): mean of the best validation scores of plain's seeds" in lines
-    assert lines[-1] == "(1/2): 1 of 2 seeds reaches it; a seed of the base's own may miss it, too"
+    assert lines[-1] == "(2/3): 2 of 3 seeds reach it; a seed of the base's own may miss it, too"
+    content["arms"][1].update(seeds_not_reaching=2)
+    assert drawn(comparison_tables(content)[1])[-1].startswith("(1/3): 1 of 3 seeds reaches it;")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h")])
