@@ -72,6 +72,7 @@ OF_THE_STUDENT = [
     ("temperature.kind", "linear"),
     ("thaw.progressive", True),
     ("thaw.lr_scale", 0.5),
+    ("thaw.norm_eval", True),
     ("training.patience", 3),
     ("training.average", 0.9),
     ("reactions.thaw_guard", True),
@@ -84,6 +85,7 @@ OF_THE_TEACHER = [
     ("teacher.network.weights", "auto"),
     ("teacher.epochs", 9),
     ("teacher.lr_scale", 0.5),
+    ("teacher.norm_eval", True),
 ]
 
 
@@ -156,7 +158,7 @@ def test_a_teacher_is_named_for_its_encoder(config: ExperimentConfig, splits: Sp
 def test_the_experiment_of_a_teacher(config: ExperimentConfig, splits: Splits) -> None:
     changed = {
         "thaw": {"progressive": True, "start": 7, "most": 1, "lr_scale": 0.5},
-        "teacher": {"epochs": 5, "lr_scale": 0.3},
+        "teacher": {"epochs": 5, "lr_scale": 0.3, "norm_eval": True},
         "task": {"dice_weight": 0.25},
         "optimizer": {"lr": 0.02, "schedule": "constant"},
         "schedule_by_size": True,
@@ -168,6 +170,9 @@ def test_the_experiment_of_a_teacher(config: ExperimentConfig, splits: Splits) -
     assert not teacher.distills
     assert not teacher.schedule_by_size
     assert (teacher.thaw.progressive, teacher.thaw.lr_scale, teacher.thaw.most) == (False, 0.3, None)
+    assert teacher.thaw.norm_eval
+    of_the_student = with_values(config, {"thaw": {"norm_eval": True}})
+    assert not teacher_experiment(of_the_student, splits).thaw.norm_eval
     assert (teacher.training.epochs, teacher.optimizer.schedule) == (5, "cosine")
     same = ("data", "task", "seed")
     assert [getattr(teacher, key) for key in same] == [getattr(student, key) for key in same]
@@ -213,7 +218,7 @@ def test_a_teacher_follows_the_schedules_of_its_task(config: ExperimentConfig, s
 def test_settings_that_came_later_are_at_their_default_in_a_run_of_before(config: ExperimentConfig) -> None:
     """So its checkpoint goes on, and its teacher is found by the name that it had."""
     later, identity = later_defaults(), identity_of(config)
-    assert {"reactions.thaw_guard", "training.patience", "training.average"} <= later.keys()
+    assert {"reactions.thaw_guard", "training.patience", "training.average", "thaw.norm_eval"} <= later.keys()
     assert {key: identity[key] for key in later} == later
     before = without_later_defaults(identity)
     assert before == {**ONCE_COMPARED, **{key: value for key, value in identity.items() if key not in later}}
@@ -231,4 +236,5 @@ def test_a_teacher_has_no_reactions_but_to_memory(config: ExperimentConfig, spli
     reacting = {"training": {"patience": 3, "average": 0.9}, "reactions": {"thaw_guard": True, "memory": "split"}}
     teacher = teacher_experiment(with_values(config, reacting), splits)
     assert (teacher.reactions.memory, teacher.reactions.memory_limit) == ("split", None)
-    assert later_defaults().items() <= identity_of(teacher).items()
+    expected = {key: value for key, value in later_defaults().items() if not key.startswith("teacher.")}
+    assert expected.items() <= identity_of(teacher).items()

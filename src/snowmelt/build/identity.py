@@ -42,7 +42,7 @@ OF_TASK = ("enabled", "weight_schedules")  # settings of distillation that a pla
 
 # Settings that came after the first run folders. One that is not there is taken for its default, and at its default it
 # does not tell a teacher from those of before.
-LATER = ("reactions.", "training.patience", "training.average", "thaw.norm_eval")
+LATER = ("reactions.", "training.patience", "training.average", "thaw.norm_eval", "teacher.norm_eval")
 # Settings that an older version compared, at their default: they are still in the names of the teachers it trained.
 ONCE_COMPARED = {"training.checkpoint_every": None}
 

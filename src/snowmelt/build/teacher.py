@@ -203,7 +203,11 @@ def teacher_experiment(config: ExperimentConfig, splits: Splits) -> ExperimentCo
     """
     values = {
         "student": config.teacher.network.model_dump(exclude_unset=True),
-        "thaw": {"progressive": False, "lr_scale": config.teacher.lr_scale or 0.1},
+        "thaw": {
+            "progressive": False,
+            "lr_scale": config.teacher.lr_scale or 0.1,
+            "norm_eval": config.teacher.norm_eval,
+        },
         "optimizer": {"schedule": "cosine"},
         "training": {"epochs": config.teacher.epochs or config.training.epochs},
         "description": f"teacher of {config.name}",

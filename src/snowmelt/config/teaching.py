@@ -64,6 +64,8 @@ class TeacherConfig(Settings):
     """Its training ends early after so many epochs without a better score."""
     lr_scale: Positive | None = None
     """Rate of its encoder as a share of its decoder's; without it 0.1 where pretrained and 1.0 where random."""
+    norm_eval: bool = False
+    """Batch norms of its encoder keep the statistics that they came with while it is trained; their weights learn."""
 
     @field_validator("network", mode="before")
     @classmethod
