@@ -274,4 +274,5 @@ def test_the_guides_snippet_pasted_into_this_file_trains_by_name(tmp_path: Path)
     assert (root / "checkpoints" / "best.safetensors").is_file()
     settings = yaml.safe_load((root / "config.yaml").read_text())
     assert settings["temperature"] == {"kind": "linear", "initial": 5.0, "final": 0.5, "milestones": {}}
-    assert settings["thaw"] == {"progressive": True, "start": 15, "every": 3, "lr_scale": 0.05, "most": None}
+    published = {"progressive": True, "start": 15, "every": 3, "lr_scale": 0.05}
+    assert settings["thaw"] == {**published, "most": None, "norm_eval": False}

@@ -62,6 +62,7 @@ def test_an_unknown_name_is_refused_by_its_path(path: str) -> None:
         ("distillation.kl_weight", [-1, INFINITY]),
         ("distillation.mse_weight", [-1, NAN]),
         ("temperature.kind", ["quadratic"]),
+        ("thaw.norm_eval", ["maybe", 2, None]),
         ("optimizer.lr", [0, -1e-3, INFINITY, NAN, "fast"]),
         ("optimizer.weight_decay", [-1]),
         ("optimizer.schedule", ["step"]),
