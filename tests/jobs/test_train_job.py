@@ -238,7 +238,8 @@ def test_auto_says_what_it_chose(tmp_path: Path) -> None:
     _, said = overheard(train_experiment, config)
     assert "auto: 4 training images: 2 epochs, whole encoder learns from epoch 0, encoder rate x 0.3" in said
     settings = yaml.safe_load((tmp_path / "auto" / "config.yaml").read_text())
-    assert settings["thaw"] == {"progressive": False, "start": 20, "every": 10, "lr_scale": 0.3, "most": None}
+    chosen = {"progressive": False, "start": 20, "every": 10, "lr_scale": 0.3}
+    assert settings["thaw"] == {**chosen, "most": None, "norm_eval": False}
 
 
 def test_pictures_show_the_image_and_not_its_padding(tmp_path: Path) -> None:
