@@ -85,6 +85,7 @@ EVERYTHING: dict[str, Any] = {
         }
     },
     "stored": {"stored": True, "unlabelled": True},
+    "norms": {"thaw": {"norm_eval": True}},
 }
 
 
