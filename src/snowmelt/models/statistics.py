@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from snowmelt.errors import SnowmeltError
+
+
+def keeps_statistics(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Whether it is a batch norm with running statistics, which train mode moves."""
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 def calibrate_norms(model_or_encoder: nn.Module, batches: Iterable[Tensor]) -> int:
@@ -31,11 +37,7 @@ def calibrate_norms(model_or_encoder: nn.Module, batches: Iterable[Tensor]) -> i
         raise SnowmeltError(
             "norm statistics need at least one batch of images, but none was given", code="call-incomplete"
         )
-    norms = [
-        module
-        for module in model_or_encoder.modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    ]
+    norms = [module for module in model_or_encoder.modules() if keeps_statistics(module)]
     modes = [(module, module.training) for module in model_or_encoder.modules()]
     momenta = [norm.momentum for norm in norms]
     count = 0

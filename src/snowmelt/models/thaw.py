@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from snowmelt.errors import SnowmeltError
 from snowmelt.models.partition import partition
+from snowmelt.models.statistics import keeps_statistics
 
 
 class Thaw:
@@ -41,7 +41,9 @@ class Thaw:
         self._blocks = parts.blocks
         elsewhere = set(parts.idle_parameters).union(*(block.parameters for block in parts.blocks))
         self._norm_eval = norm_eval
-        if norm_eval and not any(_is_norm(module) for block in parts.blocks for module in block.modules.values()):
+        if norm_eval and not any(
+            keeps_statistics(module) for block in parts.blocks for module in block.modules.values()
+        ):
             raise SnowmeltError(
                 "norm_eval: this encoder has no batch norms whose statistics could be kept; set it to false",
                 code="settings-unused",
@@ -87,7 +89,7 @@ class Thaw:
             for parameter in block.parameters.values():
                 parameter.requires_grad_(True)
             for module in block.modules.values():
-                if self._norm_eval and _is_norm(module):
+                if self._norm_eval and keeps_statistics(module):
                     _rest(module)
                 else:
                     _release(module, self._model.training)
@@ -136,11 +138,6 @@ class Thaw:
             raise SnowmeltError(
                 f"the number of thawed blocks must be 0 to {len(self._blocks)}, but is {n!r}", code="argument-value"
             )
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """Whether it has running statistics, which train mode would move."""
-    return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 def _stop(parameter: nn.Parameter) -> None:
