@@ -80,6 +80,26 @@ def test_a_teacher_that_was_cut_goes_on(tmp_path: Path) -> None:
     assert len(list((tmp_path / "teachers").iterdir())) == 1
 
 
+def statistics_of_a_teacher(folder: Path, **teacher: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Running means and variances of the encoder and of the rest, after a training to its end."""
+    path, _ = overheard(teach_experiment, tiny(folder, teacher=teacher))
+    state = load_weights(path)[0]
+    running = [(name, value) for name, value in state.items() if "running_" in name]
+    ours = [[value for name, value in running if name.startswith("encoder.") == inside] for inside in (True, False)]
+    return ours[0], ours[1]
+
+
+@pytest.mark.parametrize("norm_eval", [True, False])
+def test_the_norms_of_a_teacher_rest_where_they_should(norm_eval: bool, tmp_path: Path) -> None:
+    short = statistics_of_a_teacher(tmp_path / "short", norm_eval=norm_eval, epochs=1)
+    longer = statistics_of_a_teacher(tmp_path / "longer", norm_eval=norm_eval, epochs=3)
+    encoder, rest = (all(map(torch.equal, *both)) for both in zip(short, longer, strict=True))
+    assert short[0]
+    assert short[1]
+    assert encoder == norm_eval
+    assert not rest
+
+
 def test_a_teacher_ends_at_its_plateau(tmp_path: Path) -> None:
     """A rate that moves nothing: the first score stays the best, and patience runs out."""
     config = tiny(tmp_path, teacher={"epochs": 50, "patience": 2}, optimizer={"lr": 1e-12, "weight_decay": 0})

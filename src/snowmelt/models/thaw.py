@@ -45,7 +45,8 @@ class Thaw:
             keeps_statistics(module) for block in parts.blocks for module in block.modules.values()
         ):
             raise SnowmeltError(
-                "norm_eval: this encoder has no batch norms whose statistics could be kept; set it to false",
+                "norm_eval (thaw.norm_eval, of a teacher teacher.norm_eval): this encoder has no batch norms whose "
+                "statistics could be kept; set it to false",
                 code="settings-unused",
             )
         self._decoder = {n: p for n, p in model.named_parameters() if n not in elsewhere}
