@@ -184,15 +184,16 @@ def announce_never_thawed(run: TrainingRun, state: TrainState) -> None:
 
 
 def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
-    """Warn of a teacher that the student has caught up with: it has little left to teach. A fade said so itself."""
+    """Say where the student has caught up with its teacher, which is the aim or a weak teacher. A fade said so itself."""
     teacher = scorer.memory.miou
     if state.fade_from is None and teacher is not None and state.best_miou >= teacher:
         text = (
-            f"on validation the teacher (mIoU {teacher:.4f}) is not better than its student ({state.best_miou:.4f}): "
-            "distillation has little to give here; train the teacher longer (--set teacher.epochs=N) or take a "
-            "stronger one"
+            f"on validation the student (mIoU {state.best_miou:.4f}) has caught up with its teacher ({teacher:.4f}), "
+            "from which it has little left to learn; a student trained without a teacher would show whose doing that "
+            "is (snowmelt compare), and a teacher that is stronger or trained longer (--set teacher.epochs=N) has more "
+            "to give"
         )
-        run.announcer.tell(Message(text, "warning"))
+        run.announcer.tell(Message(text))
 
 
 def _steps(count: int) -> str:
