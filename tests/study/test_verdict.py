@@ -9,6 +9,7 @@ import pytest
 from made_comparisons import arm, compare, run, teacher
 
 from snowmelt.study import Answer, Verdict, verdict_of
+from snowmelt.study.comparison import score_of
 
 PLAIN = arm("plain", [0.700, 0.702, 0.704])
 LIKE_PLAIN = arm("cooled+thaw", [0.702, 0.704, 0.700])
@@ -87,6 +88,44 @@ def test_the_teacher_comes_first(right: float, answer: Answer, said: str) -> Non
     assert verdict.sentences[0].startswith(said)
     assert ("distillation has little to give here" in verdict.sentences[0]) == (answer != "helped")
     assert "schedule" in verdict.sentences[1]
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [(0.9, "there is more to learn"), (0.5, ", which learnt from it."), (0.702, "better than kd, which learnt from it: ")],
+)
+def test_a_base_that_has_a_teacher_is_no_measure_of_what_distillation_gives(right: float, said: str) -> None:
+    verdict = said_by(arm("kd", [0.700, 0.702, 0.704]), BETTER, teacher=teacher(right))
+    assert said in verdict.sentences[0] and "little to give" not in verdict.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "said"),
+    [
+        (0.9, "hurt", "The student (arm kd, the best on validation of those with a teacher) is below its teacher, by 0.0"),
+        (0.7, "helped", "The student (arm kd, the best on validation of those with a teacher) is above its teacher, by 0.1"),
+        (0.842, "unclear", "Whether the student reaches its teacher (arm kd, the best on validation of those with a te"),
+    ],
+)
+def test_the_best_student_is_held_against_its_teacher(right: float, answer: Answer, said: str) -> None:
+    best_alone = arm("plain", [0.900, 0.902, 0.904])  # has no teacher that it could reach
+    comparison = compare(best_alone, arm("kd", [0.840, 0.842, 0.844]), BETTER, teacher=teacher(right))
+    verdict = comparison.verdict
+    assert verdict.answers["student"] == answer
+    assert any(sentence.startswith(said) for sentence in verdict.sentences)
+    found = comparison.difference_to_teacher("kd")
+    assert found is not None
+    assert found.estimate == pytest.approx(comparison.arm("kd").spread().mean - score_of(teacher(right).matrices))
+    assert any(f"{abs(found.estimate):.4f} mIoU" in sentence for sentence in verdict.sentences)
+    assert comparison.to_dict()["to_teacher"].keys() == {"kd", "cooled+thaw"}
+    assert comparison.to_dict()["to_teacher"]["kd"]["low"] == found.low
+
+
+def test_no_student_is_held_against_a_teacher_that_is_not_there() -> None:
+    for comparison in (compare(PLAIN, BETTER), compare(PLAIN, BETTER, teacher=teacher(0.9, matrices=None))):
+        assert "student" not in comparison.verdict.answers
+        assert not any("its teacher" in sentence for sentence in comparison.verdict.sentences)
+    assert "student" not in said_by(PLAIN, arm("thaw", [0.7, 0.71]), teacher=teacher(0.9)).answers
 
 
 def test_a_teacher_without_a_score_is_not_judged() -> None:

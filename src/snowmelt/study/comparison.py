@@ -153,6 +153,13 @@ class Comparison:
         runs = self.arm(self.base).runs
         return _difference([self.teacher.matrices] * len(runs), [run.matrices for run in runs], LEVEL)
 
+    def difference_to_teacher(self, arm: str) -> Difference | None:
+        """``arm`` minus the teacher, over the arm's seeds; ``None`` where the teacher was not scored."""
+        if self.teacher is None or self.teacher.matrices is None:
+            return None
+        runs = self.arm(arm).runs
+        return _difference([run.matrices for run in runs], [self.teacher.matrices] * len(runs), LEVEL)
+
     def rows(self) -> list[dict[str, Any]]:
         """The table, a dictionary for each arm; what is not known or does not apply is ``None``.
 
@@ -179,6 +186,7 @@ class Comparison:
                 "runs": [_run_dict(arm.name, run) for arm in self.arms for run in arm.runs],
                 "iou": {arm.name: self._iou([run.matrices for run in arm.runs]) for arm in self.arms},
                 "differences": {name: each and asdict(each) for name, each in self.differences.items()},
+                "to_teacher": {name: each and asdict(each) for name, each in self._to_teacher().items()},
                 "teacher": teacher,
                 "verdict": asdict(self.verdict),
                 "notes": list(self.notes),
@@ -217,6 +225,9 @@ class Comparison:
             "transfer_of_teacher": _share(transfer, None if self.teacher is None else self.teacher.transfer),
             "transfer_of_base": transfer / base.transfer() if base.transfer() else math.nan,
         }
+
+    def _to_teacher(self) -> dict[str, Difference | None]:
+        return {arm.name: self.difference_to_teacher(arm.name) for arm in self.arms if arm.teacher}
 
     def _teacher_seconds(self) -> float:
         """Training and pass over the images; NaN where its training was elsewhere and nobody knows."""

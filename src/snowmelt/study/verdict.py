@@ -25,8 +25,9 @@ class Verdict:
         helped: whether the arm that the comparison is about scores above the base: the one with both schedules, else
             the last one with a teacher, else the last one.
         answers: by question: ``teacher`` (is it better than the base?), the arm's name (is it better than the base?),
-            ``kd`` (is that arm better than distillation at a constant temperature?) and ``best`` (is the best arm?).
-            A question that this comparison does not ask is missing.
+            ``kd`` (is that arm better than distillation at a constant temperature?), ``best`` (is the best arm?) and
+            ``student`` (is the best arm that has a teacher better than the teacher?). A question that this comparison
+            does not ask is missing.
     """
 
     sentences: tuple[str, ...]
@@ -40,6 +41,7 @@ def verdict_of(comparison: Comparison) -> Verdict:
     said.teacher()
     said.subject()
     said.best()
+    said.student()
     said.stability()
     said.time()
     if comparison.part == "val":
@@ -94,18 +96,20 @@ class _Saying:
             )
             return
         self.answers["teacher"] = answer = answer_of(difference)
+        taught = comparison.arm(base).teacher  # then this says nothing of what distillation has to give
         if answer == "helped":
+            what = "more" if taught else "something"
             self.sentences.append(
-                f"The teacher is better than {base}, by {_amount(difference)}: there is something to learn from it."
+                f"The teacher is better than {base}, by {_amount(difference)}: there is {what} to learn from it."
             )
         elif answer == "hurt":
-            self.sentences.append(
-                f"The teacher is worse than {base}, by {_amount(difference)}: distillation has little to give here."
-            )
+            end = ", which learnt from it" if taught else ": distillation has little to give here"
+            self.sentences.append(f"The teacher is worse than {base}, by {_amount(difference)}{end}.")
         else:
-            little = "" if difference.low > 0 else " As far as this shows, distillation has little to give here."
+            little = " As far as this shows, distillation has little to give here."
             self.sentences.append(
-                f"It cannot be told that the teacher is better than {base}: {_open(difference)}.{little}"
+                f"It cannot be told that the teacher is better than {base}{', which learnt from it' * taught}: "
+                f"{_open(difference)}.{'' if taught or difference.low > 0 else little}"
             )
 
     def subject(self) -> None:
@@ -149,6 +153,23 @@ class _Saying:
                 f"The highest score on test is that of {highest.name} ({highest.spread().mean:.4f}); "
                 "who picks by test scores flatters the pick."
             )
+
+    def student(self) -> None:
+        """Has the best student that has a teacher reached it?"""
+        taught = [arm for arm in self.comparison.arms if arm.teacher]
+        if not taught:
+            return
+        best = max(taught, key=lambda arm: arm.mean("val_miou"))
+        difference = self.comparison.difference_to_teacher(best.name)
+        if difference is None:
+            return
+        self.answers["student"] = answer = answer_of(difference)
+        who = f"arm {best.name}, the best on validation of those with a teacher"
+        if answer == "unclear":
+            self.sentences.append(f"Whether the student reaches its teacher ({who}) cannot be told: {_open(difference)}.")
+        else:
+            side = "above" if answer == "helped" else "below"
+            self.sentences.append(f"The student ({who}) is {side} its teacher, by {_amount(difference)}.")
 
     def stability(self) -> None:
         """How much the seeds differ, and whether that means anything."""
