@@ -92,7 +92,11 @@ def test_the_teacher_comes_first(right: float, answer: Answer, said: str) -> Non
 
 @pytest.mark.parametrize(
     ("right", "said"),
-    [(0.9, "there is more to learn"), (0.5, ", which learnt from it."), (0.702, "better than kd, which learnt from it: ")],
+    [
+        (0.9, "there is more to learn"),
+        (0.5, ", which learnt from it."),
+        (0.702, "better than kd, which learnt from it: "),
+    ],
 )
 def test_a_base_that_has_a_teacher_is_no_measure_of_what_distillation_gives(right: float, said: str) -> None:
     verdict = said_by(arm("kd", [0.700, 0.702, 0.704]), BETTER, teacher=teacher(right))
@@ -102,9 +106,9 @@ def test_a_base_that_has_a_teacher_is_no_measure_of_what_distillation_gives(righ
 @pytest.mark.parametrize(
     ("right", "answer", "said"),
     [
-        (0.9, "hurt", "The student (arm kd, the best on validation of those with a teacher) is below its teacher, by 0.0"),
-        (0.7, "helped", "The student (arm kd, the best on validation of those with a teacher) is above its teacher, by 0.1"),
-        (0.842, "unclear", "Whether the student reaches its teacher (arm kd, the best on validation of those with a te"),
+        (0.9, "hurt", "The student ({who}) is below its teacher, by 0.0"),
+        (0.7, "helped", "The student ({who}) is above its teacher, by 0.1"),
+        (0.842, "unclear", "Whether the student reaches its teacher ({who}) cannot be told: the difference is "),
     ],
 )
 def test_the_best_student_is_held_against_its_teacher(right: float, answer: Answer, said: str) -> None:
@@ -112,6 +116,7 @@ def test_the_best_student_is_held_against_its_teacher(right: float, answer: Answ
     comparison = compare(best_alone, arm("kd", [0.840, 0.842, 0.844]), BETTER, teacher=teacher(right))
     verdict = comparison.verdict
     assert verdict.answers["student"] == answer
+    said = said.format(who="arm kd, the best on validation of those with a teacher")
     assert any(sentence.startswith(said) for sentence in verdict.sentences)
     found = comparison.difference_to_teacher("kd")
     assert found is not None

@@ -166,7 +166,9 @@ class _Saying:
         self.answers["student"] = answer = answer_of(difference)
         who = f"arm {best.name}, the best on validation of those with a teacher"
         if answer == "unclear":
-            self.sentences.append(f"Whether the student reaches its teacher ({who}) cannot be told: {_open(difference)}.")
+            self.sentences.append(
+                f"Whether the student reaches its teacher ({who}) cannot be told: {_open(difference)}."
+            )
         else:
             side = "above" if answer == "helped" else "below"
             self.sentences.append(f"The student ({who}) is {side} its teacher, by {_amount(difference)}.")

@@ -184,7 +184,7 @@ def announce_never_thawed(run: TrainingRun, state: TrainState) -> None:
 
 
 def compare_with_teacher(run: TrainingRun, state: TrainState, scorer: Scorer) -> None:
-    """Say where the student has caught up with its teacher, which is the aim or a weak teacher. A fade said so itself."""
+    """Say that the student has caught up with its teacher: the aim, or a weak teacher. A fade said so itself."""
     teacher = scorer.memory.miou
     if state.fade_from is None and teacher is not None and state.best_miou >= teacher:
         text = (
