@@ -125,6 +125,7 @@ def changed_settings(name: str) -> dict[str, Any]:
                 "reactions.thaw_guard": True,
                 "reactions.block_warmup": 1.0,
                 "reactions.memory": "split",
+                "training.average": 0.998,
             },
         ),
     ],

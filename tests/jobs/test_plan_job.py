@@ -139,6 +139,13 @@ def test_norms_that_keep_their_statistics_are_told(tmp_path: Path) -> None:
     assert line in planned(with_values(config, {"thaw": {"norm_eval": True}}))
 
 
+def test_an_average_of_the_weights_is_told(tmp_path: Path) -> None:
+    config = tiny(tmp_path, "thawed")
+    assert "average of the weights" not in planned(config)
+    line = "Scores are those of an average of the weights (training.average 0.99)."
+    assert line in planned(with_values(config, {"training": {"average": 0.99}}))
+
+
 def test_what_may_turn_out_otherwise_is_marked_and_explained(tmp_path: Path) -> None:
     thaw = {"start": 1, "every": 2, "most": 2}
     config = tiny(tmp_path, "thawed", thaw=thaw, training={"epochs": 8})

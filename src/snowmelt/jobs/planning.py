@@ -45,6 +45,8 @@ def explain_plan(config: ExperimentConfig, plan: Plan) -> list[str]:
     lines = [text + "."]
     if config.thaw.norm_eval:
         lines.append("Batch norms of the encoder keep the statistics that they come with (thaw.norm_eval).")
+    if config.training.average is not None:
+        lines.append(f"Scores are those of an average of the weights (training.average {config.training.average:g}).")
     blocks = len(plan.epochs[0].learning_rates) - 1
     wanted = blocks if config.thaw.most is None else min(config.thaw.most, blocks)
     thawed = plan.epochs[-1].thawed_blocks
