@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from torch.distributed.launcher.api import elastic_launch
@@ -19,4 +21,21 @@ def launch(options: list[str], work: Callable[..., None], *arguments: Any) -> No
     """
     config, _, _ = config_from_args(parse_args([*STANDALONE, *options, "no program"]))
     config.start_method = "fork"
-    elastic_launch(config, work)(*arguments)
+    elastic_launch(config, telling(work))(*arguments)
+
+
+def telling(work: Callable[..., None]) -> Callable[..., None]:
+    """``work``, which prints the error by which it ends, as a program does.
+
+    The agent tells only of one process that failed, and where several have by the time it looks, of the lowest rank.
+    """
+
+    @wraps(work)
+    def work_and_tell(*arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except BaseException:
+            traceback.print_exc()
+            raise
+
+    return work_and_tell

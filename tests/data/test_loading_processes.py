@@ -27,6 +27,9 @@ from snowmelt.errors import SnowmeltError
 
 HERE = Path(__file__).parent
 
+# PyTorch tells of a death from a signal handler, which may strike in any line and leave its open file behind.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:

@@ -114,6 +114,8 @@ class Deadly(Pictures):
         return super().load(index)
 
 
+# PyTorch tells of the death from a signal handler, which may strike in any line and leave its open file behind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_dead_loading_process_is_named_with_its_picture_and_answers_are_kept(tmp_path: Path) -> None:
     source, cache = Deadly(range(11)), open_cache(tmp_path, DIGEST, exact())
     with pytest.raises(SnowmeltError, match=rf"died \(SIGKILL\) at {source.name(5)}; ") as caught:
