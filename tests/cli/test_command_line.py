@@ -49,6 +49,8 @@ def test_a_mistyped_name_or_setting_is_refused_before_torch_is_loaded(tmp_path: 
     """Whoever mistypes a name waits for an answer, not for the libraries that the command would have needed."""
     mistakes = [[command, "plane"] for command in ("train", "teach", "cache", "plan", "compare")]
     mistakes += [["check-data", "scenes:4", "--set", "data.size=3"], ["--config", "plane"]]
+    mistakes += [["compare", "plain", *words] for words in (["--arms", "plane,kd"], ["--seeds", "x"])]
+    mistakes += [["compare", "plain", "--arms", "plain", "--arm", "own: data.size=3"]]
     code = (
         "import sys; from snowmelt.cli.app import app, run; from snowmelt.cli.staged import staged\n"
         f"for words in {mistakes}:\n"
@@ -59,7 +61,7 @@ def test_a_mistyped_name_or_setting_is_refused_before_torch_is_loaded(tmp_path: 
     assert answer.stdout.splitlines() == [*["1"] * len(mistakes), "heavy: []"]
     said = answer.stderr.splitlines()
     assert sum("there is no experiment named 'plane'" in line for line in said) == 6
-    assert len(said) == 7 and "data.size: there is no such setting" in "".join(said)
+    assert len(said) == 10 and "".join(said).count("data.size: there is no such setting") == 2
 
 
 def test_the_version(tmp_path: Path) -> None:

@@ -148,7 +148,10 @@ def test_cut_and_gone_on_with_by_somebody_else_it_is_the_same(copied: Compared) 
     whole = copied.content()
     for arm in ARMS:
         shutil.rmtree(copied.folder / f"{arm}-seed1")
+        (copied.folder / f"{arm}-seed0").rename(copied.output / f"{arm}-seed0")  # longer than what follows
     overheard(compare_experiment, copied.request(seeds=(1,), training={"epochs": 1, "max_steps": 1}))
+    for arm in ARMS:
+        (copied.output / f"{arm}-seed0").rename(copied.folder / f"{arm}-seed0")
     _, said = overheard(compare_experiment, copied.request(seeds=(1,)))
     assert "finished" not in said
     assert timeless(copied.content()) == timeless(whole)
@@ -193,6 +196,41 @@ def test_other_settings_are_refused_by_name_before_anything_trains(
     assert f"{compared.folder / 'plain-seed0'}: cannot resume with other settings: optimizer.lr was 0.0003" in text
     text = refusal(compared.request(("plain", "kd"), "other: plain thaw.lr_scale=2", data={"source": "scenes:9"}))
     assert "data.source was 'scenes:4' and is now 'scenes:9'" in text
+
+
+def test_seeds_of_other_weights_or_lengths_are_not_put_beside_each_other(
+    copied: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single run may go on without its weights, or for fewer steps."""
+    monkeypatch.setattr(running, "run_training", lambda *_, **__: pytest.fail("trained"))
+    text = refusal(copied.request(seeds=(0, 7), training={"epochs": 1, "max_steps": 1}))
+    assert f"{copied.folder / 'plain-seed0'}: other seeds would not be comparable with this one: it made" in text
+    assert text.count("steps and training.max_steps is now 1") == 1
+    file = copied.output / "other.safetensors"
+    text = refusal(copied.request(seeds=(7,), student={"weights": str(file)}))
+    assert f"student.weights was 'none' and is now '{file}'" in text
+
+
+def test_weights_are_the_same_wherever_their_file_lies(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    here, there, gone = tmp_path / "w.pth", tmp_path / "a" / "w.pth", tmp_path / "gone" / "w.pth"
+    here.write_bytes(b"1")
+    there.write_bytes(b"1")
+    assert running.same_weights(str(here), str(there)) and running.same_weights(str(gone), str(here))
+    assert not running.same_weights(str(tmp_path / "gone.pth"), str(here))
+    there.write_bytes(b"2")
+    assert not running.same_weights(str(here), str(there))
+    assert running.same_weights("none", "none") and not running.same_weights("none", "imagenet")
+    assert not running.same_weights("imagenet", str(here))
+
+
+def test_missing_weights_of_a_student_are_told_before_a_teacher_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "teach_arms", lambda *_: pytest.fail("taught"))
+    text = refusal(Compared(tmp_path).request(("plain", "kd"), student={"weights": str(tmp_path / "no.safetensors")}))
+    assert text == f"arm plain: there is no weight file {tmp_path / 'no.safetensors'}"
+    assert not (tmp_path / "tiny-compare" / "plain-seed0").exists()
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(copied: Compared) -> None:

@@ -54,6 +54,14 @@ def test_no_teacher_is_trained_for_a_loss_that_two_classes_cannot_have(
     assert "needs at least 3" in refusal(config)
 
 
+def test_no_teacher_is_trained_for_a_student_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teaching, "run_training", no_training)
+    config = tiny(tmp_path, "fine_tuning", student={"weights": str(tmp_path / "no.pth")})
+    assert refusal(config) == f"there is no weight file {tmp_path / 'no.pth'}"
+
+
 def test_a_second_student_takes_the_same_teacher(cycle_copy: Any) -> None:
     config = cycle_copy.distilled(name="second", temperature={"initial": 9.0}, training={"max_steps": 1})
     record, said = overheard(train_experiment, config)

@@ -24,6 +24,7 @@ def compared(arms: int, seeds: int = 3, teacher: bool = True, names: dict[int, s
         return ArmRun(
             seed=seed,
             epochs=20,
+            steps=200,
             best_epoch=19,
             val_miou=curve[-1],
             val_curve=curve,

@@ -33,6 +33,7 @@ def run(seed: int, right: float, val: float | None = None, **values: Any) -> Arm
     val = right if val is None else val
     settings: dict[str, Any] = {
         "epochs": 3,
+        "steps": 30,
         "best_epoch": 1,
         "val_miou": val,
         "val_curve": (val - 0.2, val, val - 0.1),

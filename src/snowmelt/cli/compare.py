@@ -79,7 +79,9 @@ def compare(
         run_name=run_name,
         overrides=set_ or [],
     )
-    from snowmelt.jobs import CompareRequest, compare_experiment, read_names, read_seeds
+    from snowmelt.jobs import read_request
 
-    request = CompareRequest(experiment, read_names(arms), tuple(arm or ()), read_seeds(seeds), budget.value, transfer)
+    request = read_request(experiment, arms, arm or (), seeds, budget.value, transfer)
+    from snowmelt.jobs import compare_experiment
+
     compare_experiment(request, as_json=as_json)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snowmelt.jobs.benchmarking import BenchmarkRequest, benchmark_run
     from snowmelt.jobs.caching import cache_teacher
-    from snowmelt.jobs.comparing import CompareRequest, compare_experiment, read_names, read_seeds
+    from snowmelt.jobs.compare_request import CompareRequest, read_names, read_request, read_seeds
+    from snowmelt.jobs.comparing import compare_experiment
     from snowmelt.jobs.demo import run_demo
     from snowmelt.jobs.evaluating import EvaluateRequest, evaluate_run
     from snowmelt.jobs.exporting import ExportRequest, export_run, read_size
@@ -44,6 +45,7 @@ __all__ = [
     "predict_pictures",
     "prepare",
     "read_names",
+    "read_request",
     "read_save",
     "read_seeds",
     "read_size",
@@ -57,7 +59,7 @@ __all__ = [
 
 _HOMES = {
     "BenchmarkRequest": "snowmelt.jobs.benchmarking",
-    "CompareRequest": "snowmelt.jobs.comparing",
+    "CompareRequest": "snowmelt.jobs.compare_request",
     "EvaluateRequest": "snowmelt.jobs.evaluating",
     "ExportRequest": "snowmelt.jobs.exporting",
     "PredictRequest": "snowmelt.jobs.predicting",
@@ -74,9 +76,10 @@ _HOMES = {
     "plan_experiment": "snowmelt.jobs.planning",
     "predict_pictures": "snowmelt.jobs.predicting",
     "prepare": "snowmelt.jobs.request",
-    "read_names": "snowmelt.jobs.comparing",
+    "read_names": "snowmelt.jobs.compare_request",
+    "read_request": "snowmelt.jobs.compare_request",
     "read_save": "snowmelt.jobs.predicting",
-    "read_seeds": "snowmelt.jobs.comparing",
+    "read_seeds": "snowmelt.jobs.compare_request",
     "read_size": "snowmelt.jobs.exporting",
     "read_tile": "snowmelt.jobs.predicting",
     "report_run": "snowmelt.jobs.page",

@@ -70,6 +70,8 @@ def find_teacher(session: Session, keep: bool = False) -> FoundTeacher | None:
     if not config.distills:
         return None
     check_losses(session)  # before a teacher is trained
+    if not keep:
+        check_student(session)  # likewise
     source = teacher_source(session)
     if config.teacher.source == "auto":
         train_teacher(session, keep)
@@ -99,6 +101,13 @@ def check_losses(session: Session) -> None:
     if config.distillation.matches_features:
         student = make_network(config.student, output_channels(classes), config.seed, with_weights=False)
         FeatureTap(student.network, config.distillation.feature_layers).close()
+
+
+def check_student(session: Session) -> None:
+    """Build the student once and let it go. Raises ``SnowmeltError`` for weights that are not there or do not fit."""
+    config = session.config
+    if config.student.weights != "none":
+        make_network(config.student, output_channels(session.splits.classes), config.seed)
 
 
 def run_folder_of(source: str) -> Path | None:

@@ -27,6 +27,7 @@ class ArmRun:
     """One seed of one arm.
 
     Attributes:
+        steps: optimizer steps in all its epochs.
         val_miou: score on validation of ``best_epoch``, whose weights are the ones that are scored.
         val_curve: mIoU on validation, epoch by epoch.
         seconds_curve: seconds of training at the end of each epoch, added up.
@@ -37,6 +38,7 @@ class ArmRun:
 
     seed: int
     epochs: int
+    steps: int
     best_epoch: int
     val_miou: float
     val_curve: tuple[float, ...]
@@ -206,6 +208,7 @@ class Comparison:
             "teacher": arm.teacher,
             "seeds": len(arm.runs),
             "epochs": arm.mean("epochs"),
+            "steps": arm.mean("steps"),
             "miou": spread.mean,
             "deviation": spread.deviation,
             "difference": None if difference is None else difference.estimate,
@@ -292,6 +295,7 @@ def _run_dict(arm: str, run: ArmRun) -> dict[str, Any]:
         "arm": arm,
         "seed": run.seed,
         "epochs": run.epochs,
+        "steps": run.steps,
         "best_epoch": run.best_epoch,
         "val_miou": run.val_miou,
         "miou": score_of(run.matrices),

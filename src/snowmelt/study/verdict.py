@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Answer = Literal["helped", "hurt", "unclear"]
 KD = "kd"
-MOST_TIME_APART = 0.1  # of the base's seconds; a prediction from a few steps of each stage is off by some percent
+MOST_APART = 0.1  # of the base's; a prediction of seconds from a few steps of each stage is off by some percent
 
 
 @dataclass(frozen=True)
@@ -188,19 +188,42 @@ class _Saying:
         )
 
     def time(self) -> None:
-        """Where equal seconds were wanted: did the runs keep to them?"""
+        """Is the time, or the number of steps, a reason for a difference?"""
+        if self.comparison.budget == "seconds":
+            self._seconds()
+        else:
+            self._steps()
+
+    def _steps(self) -> None:
+        """Epochs are equal, so steps are not where an arm has more images."""
+        comparison, base = self.comparison, self.comparison.arm(self.comparison.base)
+        steps = {arm.name: arm.mean("steps") / arm.mean("epochs") for arm in comparison.arms}
+        whole = steps.pop(base.name)
+        apart = [arm for arm in comparison.arms if arm is not base and abs(steps[arm.name] / whole - 1) > MOST_APART]
+        if apart:
+            each = ", ".join(f"{arm.name} {arm.mean('steps'):.0f}" for arm in apart)
+            self.sentences.append(
+                f"Equal epochs are not equal steps here: {each}, {base.name} {base.mean('steps'):.0f}, since their "
+                "epochs have unequal numbers of images. A difference may come from longer training alone; --budget "
+                "seconds (with another --run-name) compares at equal time."
+            )
+
+    def _seconds(self) -> None:
+        """Did the runs keep to the base's?"""
         comparison = self.comparison
-        if comparison.budget != "seconds":
-            return
         taken = {arm.name: sum(run.seconds_curve[-1] for run in arm.runs) / len(arm.runs) for arm in comparison.arms}
         whole = taken.pop(comparison.base)
         apart = {name: seconds / whole - 1 for name, seconds in taken.items() if whole}
-        missed = {name: share for name, share in apart.items() if abs(share) > MOST_TIME_APART}
+        missed = {name: share for name, share in apart.items() if abs(share) > MOST_APART}
         if missed:
             each = ", ".join(f"{name} took {100 * share:+.0f} %" for name, share in missed.items())
+            least = [name for name, share in missed.items() if share > 0 and comparison.arm(name).mean("epochs") == 1]
+            if len(least) == len(missed):
+                why = "One epoch is the least a run can have; give the base more epochs."
+            else:
+                why = "Epochs were chosen by a prediction, and a machine that is busy with other things spoils it."
             self.sentences.append(
-                f"Equal seconds were wanted and missed: {each} of the training time of {comparison.base}. Epochs were "
-                "chosen by a prediction, and a machine that is busy with other things spoils it."
+                f"Equal seconds were wanted and missed: {each} of the training time of {comparison.base}. {why}"
             )
 
 

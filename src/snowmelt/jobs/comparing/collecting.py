@@ -12,7 +12,7 @@ from typing import Any
 from snowmelt.data import Source
 from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import ReadyArm
-from snowmelt.jobs.comparing.request import CompareRequest
+from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.running import is_done
 from snowmelt.jobs.comparing.scores import ScoredPart, make_part, score_student, score_teacher
 from snowmelt.jobs.comparing.teachers import Taught, cache_seconds, training_seconds
@@ -103,6 +103,7 @@ def _read_run(material: Material, ready: ReadyArm, seed: int) -> ArmRun:
     return ArmRun(
         seed=seed,
         epochs=len(rows),
+        steps=int(record["step"]),
         best_epoch=int(record["best_epoch"]),
         val_miou=float(record["best_miou"]),
         val_curve=tuple(_number(row.get("miou")) for row in rows),

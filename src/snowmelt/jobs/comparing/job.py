@@ -13,15 +13,20 @@ from snowmelt.jobs.comparing.collecting import Material, collect, write_comparis
 from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import prepare_arms
 from snowmelt.jobs.comparing.printing import notes_of, print_budgets, print_comparison
-from snowmelt.jobs.comparing.request import CompareRequest
-from snowmelt.jobs.comparing.running import Failures, refuse_other_settings, train_seed
+from snowmelt.jobs.compare_request import CompareRequest
+from snowmelt.jobs.comparing.running import (
+    Failures,
+    refuse_other_settings,
+    refuse_students_without_weights,
+    train_seed,
+)
 from snowmelt.jobs.comparing.scaling import with_epochs
 from snowmelt.jobs.comparing.scores import main_part, transfer_part
 from snowmelt.jobs.comparing.teachers import Taught, teach_arms
 from snowmelt.jobs.locking import held
 from snowmelt.jobs.session import as_asked
 from snowmelt.jobs.signals import going_on_by_itself
-from snowmelt.study import Comparison, base_of, make_arms
+from snowmelt.study import Comparison, base_of
 
 
 def compare_experiment(request: CompareRequest, as_json: bool = False) -> Comparison:
@@ -82,7 +87,7 @@ def _train_and_compare(request: CompareRequest) -> tuple[Material, Comparison, F
 
 def _prepare(request: CompareRequest) -> Material:
     """All that has to be there before the first run: arms, data, teachers, and epochs at equal seconds."""
-    arms = make_arms(request.config, request.arms, request.own)
+    arms = request.make_arms()
     base, folder = base_of(arms).name, CompareFolder.of(request.config)
     main, ready = prepare_arms(request.config, arms, folder)
     engine = main.engine
@@ -90,6 +95,7 @@ def _prepare(request: CompareRequest) -> Material:
     seconds = request.budget == "seconds"
     epochs = {name: budget.epochs for name, budget in read_budgets(folder).items()} if seconds else {}
     refuse_other_settings(ready, folder, epochs)
+    refuse_students_without_weights(ready, folder, request.seeds)
     # Another comparison of this folder may be at it with other seeds: teachers and caches are made by one of them.
     what = f"{folder.root}: another comparison prepares its teachers there"
     with held(engine, folder.root / ".preparing.lock", what, waits=True, say=main.say):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from snowmelt.jobs.comparing.budget import ArmBudget
 from snowmelt.jobs.comparing.layout import CompareFolder
-from snowmelt.jobs.comparing.request import CompareRequest
+from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.scores import ScoredPart
 from snowmelt.jobs.comparing.teachers import Taught
 from snowmelt.jobs.session import Session

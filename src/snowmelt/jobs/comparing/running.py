@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from snowmelt.config import ExperimentConfig
+from snowmelt.data import file_digest
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.comparing.layout import CompareFolder, run_name
 from snowmelt.jobs.comparing.preparing import ReadyArm
@@ -14,6 +17,9 @@ from snowmelt.jobs.comparing.teachers import Taught
 from snowmelt.jobs.locking import held_run
 from snowmelt.jobs.records import is_finished, read_record
 from snowmelt.jobs.running import check_same_settings, run_training
+from snowmelt.jobs.teaching import check_student
+from snowmelt.reporting import RunFolder
+from snowmelt.training import has_checkpoint
 
 
 @dataclass
@@ -46,6 +52,56 @@ def refuse_other_settings(arms: Iterable[ReadyArm], folder: CompareFolder, epoch
                 mode = before.read_settings().teacher.mode  # decided from teacher and losses, which are compared
                 config = config.model_copy(update={"teacher": config.teacher.model_copy(update={"mode": mode})})
             check_same_settings(before.root, config, anew="--run-name")
+            refuse_unpaired(before, config)
+
+
+def refuse_unpaired(before: RunFolder, config: ExperimentConfig) -> None:
+    """Refuse what one run may change when it goes on, but one seed may not have otherwise than the next.
+
+    Raises:
+        SnowmeltError: the run began from other weights, or made more steps than runs may make now.
+    """
+    if not before.config_file.exists():
+        return
+    was, now, most = before.read_settings().student.weights, config.student.weights, config.training.max_steps
+    steps = int((read_record(before.root) or {}).get("step", 0))
+    different = [] if same_weights(was, now) else [f"student.weights was {was!r} and is now {now!r}"]
+    if most is not None and steps > most:
+        different.append(f"it made {steps} steps and training.max_steps is now {most}")
+    if different:
+        raise SnowmeltError(
+            f"{before.root}: other seeds would not be comparable with this one: {'; '.join(different)}; "
+            "give the same settings, or start another comparison with --run-name",
+            code="run-other-settings",
+        )
+
+
+def same_weights(was: str, now: str) -> bool:
+    """Whether two names of weights mean the same ones: files may have moved, and nobody kept their content."""
+    if was == now or {was, now} & {"none", "imagenet"}:
+        return was == now
+    first, second = Path(was), Path(now)
+    if first.is_file() and second.is_file():
+        return first.samefile(second) or file_digest(first) == file_digest(second)
+    return first.name == second.name
+
+
+def refuse_students_without_weights(arms: Iterable[ReadyArm], folder: CompareFolder, seeds: Iterable[int]) -> None:
+    """Build the student of every arm that has a run to begin, once, before a teacher is trained for it.
+
+    Raises:
+        SnowmeltError: weights that are not there or do not fit.
+    """
+    arms_by_student: dict[str, ReadyArm] = {}
+    wanted = tuple(seeds)
+    for ready in arms:
+        if not all(has_checkpoint(folder.run(ready.name, seed).checkpoints) for seed in wanted):
+            arms_by_student.setdefault(ready.config.student.model_dump_json(), ready)
+    for ready in arms_by_student.values():
+        try:
+            check_student(ready.session)
+        except SnowmeltError as error:
+            raise SnowmeltError(f"arm {ready.name}: {error}", code=error.code) from error
 
 
 def train_seed(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
+from snowmelt.study import Arm, make_arms
 
 Budget = Literal["epochs", "seconds"]
 ARMS = "plain,kd,cooled,thaw,cooled+thaw"
@@ -30,6 +32,27 @@ class CompareRequest:
     seeds: tuple[int, ...] = (0, 1, 2)
     budget: Budget = "epochs"
     transfer: str | None = None
+
+    def make_arms(self) -> tuple[Arm, ...]:
+        """The arms, in the order given. Needs neither data nor PyTorch, which takes seconds to import.
+
+        Raises:
+            SnowmeltError: as ``snowmelt.study.make_arms``.
+        """
+        return make_arms(self.config, self.arms, self.own)
+
+
+def read_request(
+    config: ExperimentConfig, arms: str, own: Sequence[str], seeds: str, budget: Budget, transfer: str | None
+) -> CompareRequest:
+    """What the words of the command ask for.
+
+    Raises:
+        SnowmeltError: seeds or arms that cannot be.
+    """
+    request = CompareRequest(config, read_names(arms), tuple(own), read_seeds(seeds), budget, transfer)
+    request.make_arms()
+    return request
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
