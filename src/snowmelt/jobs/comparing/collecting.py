@@ -10,9 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from snowmelt.data import Source
+from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import ReadyArm
-from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.running import is_done
 from snowmelt.jobs.comparing.scores import ScoredPart, make_part, score_student, score_teacher
 from snowmelt.jobs.comparing.teachers import Taught, cache_seconds, training_seconds

@@ -8,12 +8,12 @@ import sys
 from typing import Any
 
 from snowmelt.errors import SnowmeltError
+from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.budget import find_budgets, read_budgets
 from snowmelt.jobs.comparing.collecting import Material, collect, write_comparison
 from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.comparing.preparing import prepare_arms
 from snowmelt.jobs.comparing.printing import notes_of, print_budgets, print_comparison
-from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.running import (
     Failures,
     refuse_other_settings,

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.budget import ArmBudget
 from snowmelt.jobs.comparing.layout import CompareFolder
-from snowmelt.jobs.compare_request import CompareRequest
 from snowmelt.jobs.comparing.scores import ScoredPart
 from snowmelt.jobs.comparing.teachers import Taught
 from snowmelt.jobs.session import Session
