@@ -42,6 +42,19 @@ def test_an_unknown_name_is_refused_by_its_path(path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        *(("trainig", "training"), ("training.epoch", "epochs"), ("teacher.network.weight", "weights")),
+        *(("distillation.kl_weigth", "kl_weight"), ("distillation.weight_schedules.alpha.inital", "initial")),
+    ],
+)
+def test_the_nearest_name_is_told(path: str, near: str) -> None:
+    with pytest.raises(SnowmeltError) as refused:
+        ExperimentConfig(**nested(path, 1))
+    assert str(refused.value) == f"{path}: there is no such setting (did you mean {near!r}?)"
+
+
+@pytest.mark.parametrize(
     ("path", "values"),
     [
         ("data.image_size", [0, 31, 100, -32, "big"]),

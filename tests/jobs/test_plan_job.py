@@ -164,7 +164,9 @@ def test_what_may_turn_out_otherwise_is_marked_and_explained(tmp_path: Path) -> 
     assert [stage.get("conditional") for stage in json.loads(planned(reacting, "json"))["stages"]] == [None, True, True]
     assert planned(reacting, "csv") == planned(config, "csv")
     assert "may end" not in planned(with_values(config, {"training": {"patience": 4}}))
-    assert json.loads(planned(with_values(config, {"reactions": {"block_warmup": 1.0}}), "json")) == json.loads(rows)
+    warmed = with_values(config, {"reactions": {"block_warmup": 1.0}})
+    assert json.loads(planned(warmed, "json")) == json.loads(rows)
+    assert "reaches its rate over 1 epoch (" in planned(warmed)
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:

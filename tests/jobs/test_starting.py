@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from tiny_experiments import overheard, tiny_flags, write_data_folder
 
 from snowmelt.build import open_data, settle
 from snowmelt.config import DataConfig
-from snowmelt.config_manager import ConfigManager
+from snowmelt.config_manager import CONFIGS, ConfigManager
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import check_data, init_experiment, plan_experiment, prepare, train_experiment
 from snowmelt.jobs.init_text import class_weights
@@ -81,6 +83,36 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     assert "(0.33 % of the pixels)" in text  # 1,000 of 300,000
     longest = max(len(line) for line in text.splitlines() if "source" not in line)
     assert longest <= 120
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("more", [False, True])
+def test_what_is_not_in_the_file_is_chosen_as_auto_chooses_it(classes: int, more: bool, tmp_path: Path) -> None:
+    folder = write_data_folder(tmp_path / "data", count=12, classes=classes)
+    pictures = write_data_folder(tmp_path / "more", count=3) / "images"
+    path = tmp_path / "mine.yaml"
+    overheard(init_experiment, str(folder), output=path)
+    overrides = [f"data.unlabelled={pictures}"] if more else []
+    written = prepare(str(path), overrides=overrides)
+    size, batch = written.data.image_size, written.training.batch_size
+    auto = prepare("auto", data=str(folder), image_size=size, batch_size=batch, run_name="mine", overrides=overrides)
+    (mine, notes), (theirs, as_noted) = (settle(config, 11, classes) for config in (written, auto))
+    assert mine.model_dump() == theirs.model_dump()
+    assert notes == as_noted
+    assert (mine.training.average, mine.distillation.alpha) == (0.998, 0.9 if more else 0.5)
+    given = prepare(str(path), overrides=[*overrides, "distillation.alpha=0.7"])
+    assert settle(given, 11, classes)[0].distillation.alpha == 0.7
+
+
+def test_the_file_names_what_it_leaves_to_auto(tmp_path: Path) -> None:
+    """With the figures that ``auto`` has; the sections need no more than their comment signs taken away."""
+    path = tmp_path / "mine.yaml"
+    overheard(init_experiment, str(write_data_folder(tmp_path / "data")), output=path)
+    text = path.read_text()
+    assert "# As auto has it, average: 0.998." in text
+    sections = re.findall(r"^# (\w+:|  \w+: .*)$", text, re.MULTILINE)
+    reactions = CONFIGS["auto"].reactions.model_dump(exclude_unset=True)
+    assert yaml.safe_load("\n".join(sections)) == {"distillation": {"alpha": 0.5}, "reactions": reactions}
 
 
 def test_as_many_are_set_apart_as_check_data_says_and_as_was_asked_for(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from snowmelt.config_manager import ConfigManager
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import train_experiment
 from snowmelt.jobs import training as train_job
-from snowmelt.reporting import read_metrics
+from snowmelt.jobs.records import write_record
+from snowmelt.reporting import RunFolder, read_metrics
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -128,8 +131,14 @@ def test_a_finished_run_that_is_resumed_says_so_and_is_left_alone(cycle_copy: An
     root = cycle_copy.output / "plain"
     before = files(root)
     record, said = overheard(train_experiment, cycle_copy.plain(), resume=True)
-    assert f"{root}: this run is finished (best mIoU {record['best_miou']}); nothing left to do" in said
+    score = re.search(rf"{re.escape(str(root))}: this run is finished \(best mIoU (.+)\); nothing left to do", said)
+    assert score is not None
+    assert re.fullmatch(r"0\.\d{4}", score[1])
+    assert float(score[1]) == pytest.approx(record["best_miou"], abs=5e-5)
     assert files(root) == before
+    write_record(RunFolder(root), {**record, "best_miou": math.nan})
+    _, said = overheard(train_experiment, cycle_copy.plain(), resume=True)
+    assert f"{root}: this run is finished (no epoch was scored); nothing left to do" in said
 
 
 @pytest.mark.parametrize(

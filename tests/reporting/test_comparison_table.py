@@ -124,6 +124,13 @@ def test_some_seeds_that_do_not_reach_it_are_counted() -> None:
     assert drawn(comparison_tables(content)[1])[-1].startswith("(1/3): 1 of 3 seeds reaches it;")
 
 
+@pytest.mark.parametrize(("epochs", "cell"), [(8 / 3, "2.7"), (20.0, "20"), (19.98, "20"), (99_999.5, "99999.5")])
+def test_the_mean_of_the_epochs_has_one_decimal_at_most(epochs: float, cell: str) -> None:
+    content = compared(2)
+    content["arms"][1]["epochs"] = epochs
+    assert row_of(drawn(comparison_tables(content)[1]), "kd").split()[1:3] == ["3", cell]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (45, "45 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_the_budget_says_what_was_tried_and_what_follows(seconds: float, text: str) -> None:
     budgets = [{"arm": "plain", "epochs": 40, "first_epoch": 1.0, "last_epoch": 2.0, "seconds": seconds}]

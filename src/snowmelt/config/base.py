@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,6 +14,7 @@ from snowmelt.errors import SnowmeltError
 Problem = tuple[str, str]  # dotted path of a setting, and what is wrong with it
 
 _MOST = 10  # wrong settings that one line tells of
+_CLOSE = 0.7  # of a name; at difflib's own 0.6 "width" is a slip of "depth"
 _WIDEST = 200  # characters of a value in a line
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring, _BRIEF.maxother = 3, 12, 8, 120, 120
@@ -36,7 +39,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise describe(error) from None
+            raise describe(error, type(self).model_fields) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = dict(self.__dict__)
@@ -44,12 +47,16 @@ class Settings(BaseModel):
             super().__setattr__(name, value)
         except ValidationError as error:
             self.__dict__.update(before)  # a check of the whole section fails with the new value in place
-            raise describe(error) from None
+            raise describe(error, type(self).model_fields) from None
 
 
-def describe(error: ValidationError) -> SettingsError:
-    """A validation error as one line: ``data.image_size: Input should be ... (given 7)``."""
-    problems = tuple(problem for item in error.errors(include_url=False) for problem in _problems(item))
+def describe(error: ValidationError, known: Iterable[str] = ()) -> SettingsError:
+    """A validation error as one line: ``data.image_size: Input should be ... (given 7)``.
+
+    Args:
+        known: the names of the section, of which the nearest is told where there is none of the name that was given.
+    """
+    problems = tuple(problem for item in error.errors(include_url=False) for problem in _problems(item, known))
     text = "; ".join(f"{path}: {reason}" if path else reason for path, reason in problems[:_MOST])
     text += f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
     described = SettingsError(text, code=_code_of(error.errors(include_url=False)[0]))
@@ -71,10 +78,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
 
 
-def _problems(item: Any) -> list[Problem]:
+def _problems(item: Any, known: Iterable[str]) -> list[Problem]:
     path = ".".join(str(key) for key in item["loc"])
     if item["type"] == "extra_forbidden":
-        return [(path, "there is no such setting")]
+        # Each section refuses its own names, so the last part of the path is the one that is not known.
+        close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=_CLOSE)
+        return [(path, "there is no such setting" + "".join(f" (did you mean {name!r}?)" for name in close))]
     if item["type"] != "value_error":
         return [(path, f"{item['msg']} (given {shown(item['input'])})")]
     cause = item["ctx"]["error"]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from snowmelt.build.settling import ALPHA_OF_UNLABELLED
+from snowmelt.config_manager import CONFIGS
 from snowmelt.data.survey import FEW
 
 RARE = 0.02  # of the pixels
@@ -41,7 +43,8 @@ class Facts:
 
 def settings_text(facts: Facts) -> str:
     """The YAML file."""
-    parts = [_head(facts), _data(facts), _networks(facts), _schedules(facts), _task(facts), _training(facts)]
+    parts = [_head(facts), _data(facts), _networks(facts), _distillation(), _schedules(facts), _task(facts)]
+    parts += [_training(facts), _reactions()]
     return "\n".join("\n".join(part) + "\n" for part in parts)
 
 
@@ -56,6 +59,8 @@ def _head(facts: Facts) -> list[str]:
         f"# Written by 'snowmelt init' for {facts.train} training images. Edit freely; read the plan before you train:",
         "#   snowmelt plan FILE      snowmelt train FILE",
         f"name: {_quoted(facts.name)}",
+        "# What is given below wins; all else, also what is added to auto later, is auto's choice (docs/recipe.md).",
+        "base: auto",
     ]
 
 
@@ -113,9 +118,18 @@ def _networks(facts: Facts) -> list[str]:
         "    # Larger than the student, or it has nothing to teach.",
         "    encoder: timm-efficientnet-b3",
         "    weights: auto",
-        "distillation:",
-        "  # Half of the loss listens to the masks, half to the teacher.",
-        "  alpha: 0.5",
+    ]
+
+
+def _distillation() -> list[str]:
+    """A comment alone: an alpha that is given would win over the one that ``auto`` takes for pictures without masks."""
+    alpha, more = CONFIGS["auto"].distillation.alpha, ALPHA_OF_UNLABELLED
+    return [
+        f"# As auto has it: {alpha:g} of the loss listens to the teacher, the rest to the masks. Pictures without",
+        f"# masks (data.unlabelled) have nothing else to learn from: with them it is {more:g}, and the relations that",
+        "# the teacher sees between pixels and classes are learned, too (DIST). To choose it yourself:",
+        "# distillation:",
+        f"#   alpha: {alpha:g}",
     ]
 
 
@@ -129,7 +143,8 @@ def _schedules(facts: Facts) -> list[str]:
         "  final: 1.0",
         "thaw:",
         f"  # As auto has it. {plan['why'][0].upper()}{plan['why'][1:]}.",
-        f"  # Published advice for {plan['images']} training images thaws block by block: base: {plan['published']}.",
+        f"  # progressive: true thaws block by block, at the times published for {plan['images']} training "
+        f"images ({plan['published']}).",
         f"  progressive: {json.dumps(plan['progressive'])}",
         f"  lr_scale: {plan['lr_scale']:g}  # of the decoder's rate",
     ]
@@ -152,12 +167,27 @@ def _task(facts: Facts) -> list[str]:
 
 def _training(facts: Facts) -> list[str]:
     steps = -(-facts.train // facts.batch_size)
+    average = CONFIGS["auto"].training.average
     return [
         "training:",
         "  # Few images need more epochs for as many steps: auto takes 100 below 1000 images, else 50.",
         f"  epochs: {facts.schedule['epochs']}",
-        f"  # {steps} steps an epoch (chosen for {facts.device}). Out of memory: halve it, or reactions.memory: split.",
+        f"  # {steps} steps an epoch (chosen for {facts.device}). What does not fit into memory is computed in parts.",
         f"  batch_size: {facts.batch_size}",
+        f"  # As auto has it, average: {average:g}. An average of the weights is scored and saved as best: it costs no",
+        "  # step and scored higher than the weights themselves wherever both were tried.",
+    ]
+
+
+def _reactions() -> list[str]:
+    auto = CONFIGS["auto"].reactions
+    return [
+        "# As auto has them; the first two act only where a thaw is asked for:",
+        "# reactions:",
+        f"#   thaw_guard: {json.dumps(auto.thaw_guard)}  # a block waits while validation loss rises and training loss "
+        "falls",
+        f"#   block_warmup: {auto.block_warmup:g}  # epochs over which the rate of a newly thawed block rises",
+        f"#   memory: {auto.memory}  # a batch that does not fit is computed in parts; tried before the first step",
     ]
 
 

@@ -71,9 +71,8 @@ def explain_reactions(config: ExperimentConfig, plan: Plan) -> list[str]:
             causes.append("where memory does not suffice for it (reactions.memory)")
         lines.append(f"* begins later, or never, {' and '.join(causes)}.")
     if reactions.block_warmup and len(plan.stages) > 1:
-        lines.append(
-            f"A block that thaws reaches its rate over {reactions.block_warmup:g} epochs (reactions.block_warmup)."
-        )
+        span = "1 epoch" if reactions.block_warmup == 1 else f"{reactions.block_warmup:g} epochs"
+        lines.append(f"A block that thaws reaches its rate over {span} (reactions.block_warmup).")
     patience = config.training.patience
     if patience is not None and (soonest := plan.stages[-1].first_epoch + patience) < config.training.epochs - 1:
         lines.append(

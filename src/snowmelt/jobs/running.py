@@ -14,7 +14,7 @@ from snowmelt.jobs.advising import give_advice
 from snowmelt.jobs.locking import refuse_held
 from snowmelt.jobs.page import write_report
 from snowmelt.jobs.pictures import draw_predictions
-from snowmelt.jobs.records import is_finished, read_record, write_record
+from snowmelt.jobs.records import is_finished, read_record, score_of, write_record
 from snowmelt.jobs.restarts import launcher
 from snowmelt.jobs.session import Session
 from snowmelt.jobs.signals import handed_to
@@ -74,7 +74,7 @@ def run_training(
         check_same_settings(root, config)  # a teacher's run is resumed by itself, without the check before
         record = read_record(root)
         if record is not None and is_finished(record, config.training.max_steps):
-            session.say(f"{root}: this run is finished (best mIoU {record['best_miou']}); nothing left to do")
+            session.say(f"{root}: this run is finished ({score_of(record)}); nothing left to do")
             return record
     if session.leads:
         drop_leftovers(RunFolder.create(root, resume=resume, overwrite=overwrite))

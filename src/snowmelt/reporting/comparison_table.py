@@ -90,7 +90,7 @@ def costs_table(content: Mapping[str, Any]) -> Sheet:
         table.add_row(
             row["arm"],
             str(row["seeds"]),
-            f"{row['epochs']:g}",
+            f"{round(row['epochs'], 1):g}",  # a mean: seeds may stop at different epochs
             NOTHING if row["images_per_second"] is None else f"{row['images_per_second']:.1f}",
             _seconds(row["train_seconds"]),
             _seconds(row["train_seconds_with_teacher"]) if row["teacher"] else NOTHING,
