@@ -74,7 +74,8 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     splits = open_data(config)
     assert (len(splits.train), len(splits.val)) == (27, 3)
     auto, _ = settle(ConfigManager.get_config("auto"), 27, 2)
-    assert (config.thaw.progressive, config.thaw.lr_scale) == (auto.thaw.progressive, auto.thaw.lr_scale)
+    mine, _ = settle(config, 27, 2)
+    assert (mine.thaw.progressive, mine.thaw.lr_scale) == (auto.thaw.progressive, auto.thaw.lr_scale)
     assert config.training.epochs == auto.training.epochs
     text = path.read_text()
     assert '# classes: ["background", "class_1", "class_2"]' in text
@@ -83,6 +84,29 @@ def test_values_come_from_the_data(tmp_path: Path) -> None:
     assert "(0.33 % of the pixels)" in text  # 1,000 of 300,000
     longest = max(len(line) for line in text.splitlines() if "source" not in line)
     assert longest <= 120
+
+
+def test_settings_of_the_data_that_were_given_are_in_the_file(tmp_path: Path) -> None:
+    folder = write_data_folder(tmp_path / "data", count=12)
+    pictures = write_data_folder(tmp_path / "more", count=3) / "images"
+    given = {"unlabelled": str(pictures), "limit": 9, "seed": 4, "augmentation": "heavy", "classes": ["ground", "man"]}
+    overrides = [f"data.{name}={json.dumps(value)}" for name, value in given.items()]
+    path = tmp_path / "mine.yaml"
+    overheard(init_experiment, str(folder), output=path, overrides=overrides)
+    data = ConfigManager.get_config(str(path)).data
+    assert {name: getattr(data, name) for name in given} == given
+    path.unlink()
+    with pytest.raises(SnowmeltError, match=r"--set training.epochs: init takes settings of the data alone"):
+        init_experiment(str(folder), output=path, overrides=["training.epochs=3"])
+    assert not path.exists()
+
+
+def test_a_thaw_of_ones_own_begins_where_it_is_told(tmp_path: Path) -> None:
+    """Also on the command line, over the file: it would be in vain beside ``progressive: false``."""
+    path = tmp_path / "mine.yaml"
+    overheard(init_experiment, str(write_data_folder(tmp_path / "data")), output=path)
+    config, _ = settle(prepare(str(path), overrides=["thaw.start=7"]), 30, 2)
+    assert (config.thaw.progressive, config.thaw.start, config.thaw.every) == (True, 7, 10)
 
 
 @pytest.mark.parametrize("classes", [2, 4])

@@ -39,6 +39,7 @@ class Facts:
     device: str
     small: tuple[str, ...]  # lines about classes with small regions
     schedule: Mapping[str, Any]
+    given: Mapping[str, Any]  # settings of the data that were asked for and that no other field holds
 
 
 def settings_text(facts: Facts) -> str:
@@ -98,8 +99,12 @@ def _data(facts: Facts) -> list[str]:
         *(f"  # {line}" for line in facts.small),
         f"  image_size: {facts.image_size}",
         "  # Flips, scale, crops, mild colours. 'heavy' for very few or very uniform images.",
-        "  augmentation: light",
+        f"  augmentation: {facts.given.get('augmentation', 'light')}",
     ]
+    more = {name: value for name, value in facts.given.items() if name != "augmentation"}
+    if more:
+        lines += ["  # As you gave it."]
+        lines += [f"  {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in more.items()]
     return lines
 
 
@@ -143,9 +148,10 @@ def _schedules(facts: Facts) -> list[str]:
         "  final: 1.0",
         "thaw:",
         f"  # As auto has it. {plan['why'][0].upper()}{plan['why'][1:]}.",
-        f"  # progressive: true thaws block by block, at the times published for {plan['images']} training "
-        f"images ({plan['published']}).",
-        f"  progressive: {json.dumps(plan['progressive'])}",
+        f"  # progressive: {json.dumps(plan['progressive'])}",
+        "  # true, or a start of your own, thaws block by block; what is not given then is as published for "
+        f"{plan['images']}",
+        f"  # training images ({plan['published']}).",
         f"  lr_scale: {plan['lr_scale']:g}  # of the decoder's rate",
     ]
 

@@ -23,6 +23,7 @@ from snowmelt.jobs.surveying import describe_survey, schedule_for, survey_data
 from snowmelt.reporting import finding_line
 
 LARGEST = 512
+WRITTEN = ("source", "val", "val_fraction", "image_folder", "mask_folder", "image_size")  # with a line on why
 STEPS = 8  # an epoch, at least: fewer and the schedules would move in jumps
 
 
@@ -38,10 +39,12 @@ def init_experiment(
         overrides: settings of the data, ``data.mask_folder=people``.
 
     Raises:
-        SnowmeltError: the file is there, the layout is not known, or the data cannot be looked at; also where training
-            would refuse the data, after the file was written, which serves once they are mended.
+        SnowmeltError: the file is there, a setting is not the data's, the layout is not known, or the data cannot be
+            looked at; also where training would refuse the data, after the file was written, which serves once they
+            are mended.
     """
     overrides = list(overrides)
+    given = given_settings(overrides)
     layout = recognise(spec, prepare("auto", overrides=overrides), overrides)
     path = output if output is not None else Path(f"{_name_of(spec)}.yaml")
     if path.suffix.lower() not in (".yaml", ".yml"):
@@ -58,10 +61,26 @@ def init_experiment(
         raise SnowmeltError(
             f"no settings for this data: {errors[0] if errors else 'it has no images with masks'}", code="data-refused"
         )
-    facts = _facts(config, layout, found, path.stem)
+    facts = _facts(config, layout, found, path.stem, given)
     _write(path, settings_text(facts))
     _tell(path, facts, found, spec)
     return path
+
+
+def given_settings(overrides: Iterable[str]) -> list[str]:
+    """Names of the settings of the data that are to be written as they are; the others have a line of their own.
+
+    Raises:
+        SnowmeltError: a setting of something else, which would be lost.
+    """
+    paths = [pair.partition("=")[0].strip() for pair in overrides]
+    for path in paths:
+        if not path.startswith("data."):
+            raise SnowmeltError(
+                f"--set {path}: init takes settings of the data alone (data...); write the others into the file",
+                code="option-value",
+            )
+    return [name for path in paths if (name := path.removeprefix("data.")) not in WRITTEN]
 
 
 def recognise(spec: str, config: ExperimentConfig, overrides: Iterable[str]) -> Layout:
@@ -85,7 +104,7 @@ def _name_of(spec: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "mine"
 
 
-def _facts(config: ExperimentConfig, layout: Layout, found: Survey, name: str) -> Facts:
+def _facts(config: ExperimentConfig, layout: Layout, found: Survey, name: str, given: Iterable[str]) -> Facts:
     data, scenes = config.data, layout.source.startswith("scenes")
     train, val = found.count("train"), found.count("val")
     device = "CUDA" if torch.cuda.is_available() else "cpu"
@@ -122,6 +141,7 @@ def _facts(config: ExperimentConfig, layout: Layout, found: Survey, name: str) -
         device=device,
         small=tuple(hint.rpartition("; ")[0] + "." for hint in hints),
         schedule=schedule_for(train),
+        given={name: config.data.model_dump(mode="json")[name] for name in given},
     )
 
 
