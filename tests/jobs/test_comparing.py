@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs import CompareRequest, compare_experiment
 from snowmelt.jobs.comparing import job, running
+from snowmelt.jobs.comparing.layout import CompareFolder
 from snowmelt.jobs.session import open_session
 from snowmelt.jobs.teaching import teacher_source
 from snowmelt.reporting import read_metrics
@@ -231,6 +233,21 @@ def test_missing_weights_of_a_student_are_told_before_a_teacher_trains(
     text = refusal(Compared(tmp_path).request(("plain", "kd"), student={"weights": str(tmp_path / "no.safetensors")}))
     assert text == f"arm plain: there is no weight file {tmp_path / 'no.safetensors'}"
     assert not (tmp_path / "tiny-compare" / "plain-seed0").exists()
+
+
+def test_only_students_that_have_yet_to_begin_need_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "check_student", lambda _: pytest.fail("checked"))
+    ready: Any = SimpleNamespace(name="plain", session=None, config=ExperimentConfig())
+    folder = CompareFolder(tmp_path)
+    for seed in (0, 1):
+        checkpoints = folder.run("plain", seed).checkpoints
+        checkpoints.mkdir(parents=True)
+        (checkpoints / "last.ckpt").touch()
+    running.refuse_students_without_weights([ready], folder, (0, 1))
+    with pytest.raises(pytest.fail.Exception):
+        running.refuse_students_without_weights([ready], folder, (0, 1, 2))
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(copied: Compared) -> None:

@@ -96,7 +96,7 @@ def test_settings_of_the_data_that_were_given_are_in_the_file(tmp_path: Path) ->
     data = ConfigManager.get_config(str(path)).data
     assert {name: getattr(data, name) for name in given} == given
     path.unlink()
-    with pytest.raises(SnowmeltError, match=r"--set training.epochs: init takes settings of the data alone"):
+    with pytest.raises(SnowmeltError, match=r"--set training: init takes settings of the data alone"):
         init_experiment(str(folder), output=path, overrides=["training.epochs=3"])
     assert not path.exists()
 

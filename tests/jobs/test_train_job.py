@@ -138,7 +138,7 @@ def test_a_finished_run_that_is_resumed_says_so_and_is_left_alone(cycle_copy: An
     assert files(root) == before
     write_record(RunFolder(root), {**record, "best_miou": math.nan})
     _, said = overheard(train_experiment, cycle_copy.plain(), resume=True)
-    assert f"{root}: this run is finished (no epoch was scored); nothing left to do" in said
+    assert f"{root}: this run is finished (best mIoU unknown); nothing left to do" in said
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def _distillation() -> list[str]:
     alpha, more = CONFIGS["auto"].distillation.alpha, ALPHA_OF_UNLABELLED
     return [
         f"# As auto has it: {alpha:g} of the loss listens to the teacher, the rest to the masks. Pictures without",
-        f"# masks (data.unlabelled) have nothing else to learn from: with them it is {more:g}, and the relations that",
-        "# the teacher sees between pixels and classes are learned, too (DIST). To choose it yourself:",
+        f"# masks (data.unlabelled) have nothing else to learn from: with them it is {more:g}, and the student learns",
+        "# the relations that the teacher sees between pixels and classes (DIST). To choose it yourself:",
         "# distillation:",
         f"#   alpha: {alpha:g}",
     ]

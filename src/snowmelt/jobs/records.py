@@ -39,10 +39,10 @@ def is_finished(record: dict[str, Any] | None, max_steps: int | None) -> bool:
     return max_steps is not None and int(record.get("step", 0)) >= max_steps
 
 
-def score_of(record: dict[str, Any]) -> str:
-    """The best score in words; a run in which no epoch had one, for want of any class, is finished, too."""
-    score = record.get("best_miou")
-    return "no epoch was scored" if score is None else f"best mIoU {score:.4f}"
+def score_of(record: dict[str, Any] | None) -> str:
+    """The best mIoU in words; a run in which no epoch had one, for want of any class, is finished, too."""
+    miou = None if record is None else record.get("best_miou")
+    return "unknown" if miou is None else f"{miou:.4f}"
 
 
 def all_records(output: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

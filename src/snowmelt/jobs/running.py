@@ -74,7 +74,7 @@ def run_training(
         check_same_settings(root, config)  # a teacher's run is resumed by itself, without the check before
         record = read_record(root)
         if record is not None and is_finished(record, config.training.max_steps):
-            session.say(f"{root}: this run is finished ({score_of(record)}); nothing left to do")
+            session.say(f"{root}: this run is finished (best mIoU {score_of(record)}); nothing left to do")
             return record
     if session.leads:
         drop_leftovers(RunFolder.create(root, resume=resume, overwrite=overwrite))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from snowmelt.build.data import FILES_SIZE, SCENES_SIZE
-from snowmelt.config import ExperimentConfig
+from snowmelt.config import ExperimentConfig, read_overrides
 from snowmelt.config_manager import ConfigManager
 from snowmelt.data.layouts import Layout, find_layout
 from snowmelt.data.stored_files import write_flushed
@@ -73,14 +73,14 @@ def given_settings(overrides: Iterable[str]) -> list[str]:
     Raises:
         SnowmeltError: a setting of something else, which would be lost.
     """
-    paths = [pair.partition("=")[0].strip() for pair in overrides]
-    for path in paths:
-        if not path.startswith("data."):
-            raise SnowmeltError(
-                f"--set {path}: init takes settings of the data alone (data...); write the others into the file",
-                code="option-value",
-            )
-    return [name for path in paths if (name := path.removeprefix("data.")) not in WRITTEN]
+    values = read_overrides(overrides)
+    given = values.pop("data", {})
+    for name in values:
+        raise SnowmeltError(
+            f"--set {name}: init takes settings of the data alone (data...); write the others into the file",
+            code="option-value",
+        )
+    return [name for name in given if name not in WRITTEN]
 
 
 def recognise(spec: str, config: ExperimentConfig, overrides: Iterable[str]) -> Layout:

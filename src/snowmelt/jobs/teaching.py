@@ -21,7 +21,7 @@ from snowmelt.build import (
 from snowmelt.config import ExperimentConfig
 from snowmelt.errors import SnowmeltError
 from snowmelt.jobs.locking import held, lock_of
-from snowmelt.jobs.records import is_finished, read_record
+from snowmelt.jobs.records import is_finished, read_record, score_of
 from snowmelt.jobs.running import run_training
 from snowmelt.jobs.session import Session, as_asked, open_session
 from snowmelt.jobs.signals import going_on_by_itself
@@ -149,10 +149,10 @@ def trained_teacher(session: Session, experiment: ExperimentConfig, keep: bool) 
     best = RunFolder(root).checkpoints / "best.safetensors"
     record = read_record(root)
     if is_finished(record, experiment.training.max_steps) and best.exists():
-        session.say(f"teacher: {root} is reused (best mIoU {_score(record)})")
+        session.say(f"teacher: {root} is reused (best mIoU {score_of(record)})")
         return best
     if keep and record is not None and best.exists():
-        session.say(f"teacher: {root} stays as it was when the student began (best mIoU {_score(record)})")
+        session.say(f"teacher: {root} stays as it was when the student began (best mIoU {score_of(record)})")
         return best
     return None
 
@@ -181,7 +181,7 @@ def notices_of(root: Path, record: dict[str, Any] | None) -> list[str]:
     if record is None:
         return []
     if record.get("reason") == "max_steps":
-        return [f"the teacher's own training was cut by max_steps (mIoU {_score(record)}); it may teach little"]
+        return [f"the teacher's own training was cut by max_steps (mIoU {score_of(record)}); it may teach little"]
     gain = late_gain(RunFolder(root))
     if record.get("reason") == "complete" and gain is not None and gain > STILL_RISING:
         return [
@@ -199,8 +199,3 @@ def late_gain(folder: RunFolder) -> float | None:
         return None
     cut = len(values) - len(values) // 4
     return max(values) - max(values[:cut])
-
-
-def _score(record: dict[str, Any] | None) -> str:
-    miou = None if record is None else record.get("best_miou")
-    return "unknown" if miou is None else f"{miou:.4f}"

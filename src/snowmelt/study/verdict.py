@@ -195,17 +195,21 @@ class _Saying:
             self._steps()
 
     def _steps(self) -> None:
-        """Epochs are equal, so steps are not where an arm has more images."""
-        comparison, base = self.comparison, self.comparison.arm(self.comparison.base)
-        steps = {arm.name: arm.mean("steps") / arm.mean("epochs") for arm in comparison.arms}
-        whole = steps.pop(base.name)
-        apart = [arm for arm in comparison.arms if arm is not base and abs(steps[arm.name] / whole - 1) > MOST_APART]
-        if apart:
-            each = ", ".join(f"{arm.name} {arm.mean('steps'):.0f}" for arm in apart)
+        """Did an arm make other steps than the base, not by patience, but because its epochs have other ones?"""
+        base = self.comparison.arm(self.comparison.base)
+
+        def apart(arm: ArmResult) -> bool:
+            share = arm.mean("steps") / base.mean("steps")
+            by_epoch = share * base.mean("epochs") / arm.mean("epochs")
+            return abs(share - 1) > MOST_APART and abs(by_epoch - 1) > MOST_APART
+
+        told = [arm for arm in self.comparison.arms if apart(arm)]
+        if told:
+            each = ", ".join(f"{arm.name} {arm.mean('steps'):.0f}" for arm in (*told, base))
             self.sentences.append(
-                f"Equal epochs are not equal steps here: {each}, {base.name} {base.mean('steps'):.0f}, since their "
-                "epochs have unequal numbers of images. A difference may come from longer training alone; --budget "
-                "seconds (with another --run-name) compares at equal time."
+                f"Steps are not equal here: {each}, as their epochs differ in images or in batches. A difference may "
+                "come from the length of training alone; --budget seconds (with another --run-name) compares at equal "
+                "time."
             )
 
     def _seconds(self) -> None:
